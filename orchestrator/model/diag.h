@@ -1,0 +1,41 @@
+/* diag.h - what is wrong with a lab file: every error, each with its place and a way out. */
+#ifndef TAPNET_MODEL_DIAG_H
+#define TAPNET_MODEL_DIAG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+
+/* A place in the lab file: line and column from 1, len bytes to underline (0: one). */
+struct pos {
+	int line, col, len;
+};
+
+struct diag {
+	struct pos pos;
+	const char *msg;      /* `unknown key "bridg" (did you mean "bridge"?)` */
+	const char *hint;     /* beside the caret; NULL: none */
+};
+
+/* All errors of one load, in the order found; shown sorted by place. At most DIAG_MAX are kept. */
+#define DIAG_MAX 100
+struct diags {
+	struct arena *arena;
+	const char *file;     /* as the user wrote it */
+	const char *text;     /* the file's bytes, for the line shown */
+	size_t text_len;
+	struct diag *v;
+	int n, cap;
+	int total;
+};
+
+void diag_add(struct diags *diags, struct pos pos, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Sets the hint of the last error added. */
+void diag_hint(struct diags *diags, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* file:line:col: error: …, the line, a caret; last "lab.yaml: 4 errors; nothing was made". */
+void diag_print(const struct diags *diags, struct strbuf *out);
+
+#endif

@@ -1,0 +1,251 @@
+/* lab.h - a lab as its file says it: immutable, typed, every name resolved.
+ *
+ * lab_load() is the way in: libyaml's events become a tree that knows its places (yaml.c); groups,
+ * defaults, `for` and ${…} are worked out (expand.c); tables of fields turn the tree into the
+ * structs below (field.c, vocab.c); names are resolved and the wires plugged in (lab.c). All of a
+ * file's errors are found in one run. Everything lives on one arena.
+ *
+ * What only the plan knows (${eth0.fd}, ${r1:eth0.ipv4} …) stays in strings as LATE_OPEN name
+ * LATE_CLOSE; a file cannot contain these bytes, since control characters are refused.
+ */
+#ifndef TAPNET_MODEL_LAB_H
+#define TAPNET_MODEL_LAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/ip.h"
+#include "model/diag.h"
+#include "model/field.h"
+
+#define LATE_OPEN '\x01'
+#define LATE_CLOSE '\x02'
+
+#define NAME_DEVICE_MAX 15 /* characters of a device's name in the kernel (IFNAMSIZ - 1) */
+#define BRIDGE_PORTS_MAX 1023
+#define TAP_QUEUES_MAX 256
+
+/* A string with its place. */
+struct text {
+	const char *s;
+	struct pos pos;
+};
+
+/* argv, or a string for sh -c (then argc is 3: "/bin/sh", "-c", string, and shell is set).
+ * argc 0: there is none. */
+struct command {
+	struct text *argv;
+	int argc;
+	bool shell;
+	struct pos pos;
+};
+
+struct pair { /* of env, sysctls */
+	const char *key, *value;
+	struct pos pos, value_pos;
+};
+
+struct pairs {
+	struct pair *v;
+	int n;
+};
+
+enum hook_fds { HOOK_FDS_FIRST, HOOK_FDS_ALL, HOOK_FDS_NONE };
+
+struct hook {
+	struct command command; /* argc 0: no such hook */
+	unsigned timeout_ms;
+	enum hook_fds fds;
+	struct pairs env;
+	struct pos pos;
+};
+
+struct hooks {
+	struct hook up, down;
+};
+
+enum addrs_mode { ADDRS_UNSET, ADDRS_AUTO, ADDRS_NONE, ADDRS_LIST };
+
+struct addrs {
+	enum addrs_mode mode;
+	struct ip *v;
+	struct pos *pos; /* of each */
+	int n;
+};
+
+enum tristate { TRI_AUTO, TRI_OFF, TRI_ON };
+
+struct tap_spec {
+	unsigned queues;         /* 1 … 256 */
+	enum tristate vnet_hdr;  /* auto: on where the guest's command is a preset's, else off */
+	struct pos queues_pos;
+};
+
+struct bridge;
+struct node;
+struct link;
+
+/* A device of a node, and the wire it is plugged into: a bridge, or one end of a link, or neither
+ * (lo). */
+struct iface {
+	const char *name;
+	struct pos pos;
+	struct node *node;
+	struct bridge *bridge;   /* the bridge it is a port of, or NULL */
+	struct link *link;       /* the link it is an end of, or NULL */
+	int end;                 /* which */
+	struct text bridge_name; /* as written */
+	struct addrs ipv4, ipv6; /* given on the interface or by the link's positional list */
+	struct mac mac;
+	bool mac_given;
+	struct pos mac_pos;
+	unsigned mtu;            /* bytes, 0: the link's, else the kernel's 1500 */
+	struct tap_spec tap;
+	struct hooks hooks;
+};
+
+struct route {
+	struct text to;          /* "default", or a prefix as written */
+	struct ip dst;           /* family 0 for default */
+	struct text via;         /* as written: an address, a neighbour's name, an uplink bridge */
+	struct ip via_ip;        /* family 0: via is a name */
+	struct node *via_node;
+	unsigned metric;         /* 0: the kernel's */
+	struct pos pos;
+};
+
+enum ready_kind { READY_NONE, READY_CONSOLE, READY_TCP, READY_EXEC, READY_AFTER };
+
+struct ready {
+	enum ready_kind kind;
+	struct text console;     /* extended regular expression, matched against each console line */
+	struct text tcp;         /* "PORT", "ADDRESS:PORT" or "NODE:PORT"; by default of the thing itself */
+	struct text from;        /* the node that connects, NULL: the node itself */
+	struct node *from_node;
+	struct command exec;
+	unsigned after_ms;
+	unsigned timeout_ms;
+	struct pos pos;
+};
+
+enum restart { RESTART_NO, RESTART_ON_FAILURE };
+
+struct service {
+	const char *name;
+	struct pos pos;
+	struct command command;
+	struct pairs env;
+	struct ready ready;
+	struct text *wait_for;   /* services of the same node, or nodes */
+	int n_wait_for;
+	enum restart restart;
+};
+
+/* What a `kind:` of node is to the loader: its own keys beside those of every node. */
+struct node_kind {
+	const char *name;
+	const char *help;
+	const struct field *fields; /* NULL: none; ends with an entry without a name */
+	size_t spec_size;
+	bool guest;                 /* a program that takes TAPs, not a namespace */
+	bool planned;               /* known, but not yet supported */
+};
+
+struct node {
+	const char *name;
+	struct pos pos;
+	struct text kind_name;
+	const struct node_kind *kind;
+	void *spec;                 /* kind->spec_size bytes */
+	bool forward;
+	struct pairs sysctls, env;
+	struct iface **ifaces;      /* in the order of their first mention */
+	int n_ifaces, cap_ifaces;
+	struct route *routes;
+	int n_routes;
+	struct command *exec;
+	int n_exec;
+	struct hooks hooks;
+	struct service *services;
+	int n_services;
+	struct text *wait_for;      /* nodes */
+	int n_wait_for;
+	struct node **wait_nodes;   /* the same, resolved */
+	struct command command;     /* guests */
+	struct text netns;          /* guests: NULL or "host", "switch", or a node's name */
+	struct node *netns_node;
+	enum restart restart;
+	struct ready ready;
+};
+
+enum subnet_mode { SUBNET_UNSET, SUBNET_NONE, SUBNET_LIST };
+
+struct subnets {
+	enum subnet_mode mode;
+	struct ip v[2];             /* at most one of each family; host bits are an error */
+	struct pos pos[2];
+	int n;
+};
+
+struct bridge {
+	const char *name;
+	struct pos pos;
+	struct subnets subnets;
+	bool stp, mcast_snooping;
+	unsigned ageing_ms;         /* 0: the kernel's 300 s */
+	unsigned mtu;
+	struct text host;           /* the host's own bridge, or NULL */
+	int ports;                  /* counted over interfaces and links */
+};
+
+struct end { /* exactly one of the two */
+	struct iface *iface;
+	struct bridge *bridge;
+	struct pos pos;
+};
+
+struct link {
+	struct pos pos;
+	struct end *ends;
+	int n_ends;                 /* 2 or more; three or more meet on an anonymous bridge */
+	struct subnets subnets;
+	unsigned mtu;
+};
+
+struct lab {
+	struct arena *arena;
+	const char *file;           /* as the user wrote it */
+	const char *dir;            /* absolute folder of the file */
+	struct text name;
+	const char *description;
+	struct ip pool4, pool6;     /* family 0: none */
+	struct hooks hooks;
+	struct bridge **bridges;
+	int n_bridges;
+	struct node **nodes;        /* in file order, instances of `for` in theirs */
+	int n_nodes;
+	struct link **links;
+	int n_links;
+};
+
+/* Values given on the command line: --name, --set VAR=VALUE. */
+struct lab_options {
+	const char *name;           /* NULL: the file's */
+	const char *const *set;     /* "VAR=VALUE" */
+	int n_set;
+};
+
+/* Reads and checks a lab file. Returns 0; -EINVAL with diags filled when the file is at fault; or
+ * another -errno with err set (cannot be read …). kinds: NULL-terminated. */
+int lab_load(struct arena *arena, const char *path, const struct lab_options *options,
+	     const struct node_kind *const *kinds, struct diags *diags, struct lab **ret_lab, struct err *err);
+
+struct node *lab_node(const struct lab *lab, const char *name);
+struct bridge *lab_bridge(const struct lab *lab, const char *name);
+struct iface *node_iface(const struct node *node, const char *name);
+
+/* JSON Schema (draft 2020-12) of the whole vocabulary, from the same tables. */
+int schema_write(const struct node_kind *const *kinds, struct strbuf *out);
+
+#endif

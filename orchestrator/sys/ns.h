@@ -1,0 +1,44 @@
+/* ns.h - namespaces: make, enter, look at, and know when the kernel has let go of them. */
+#ifndef TAPNET_SYS_NS_H
+#define TAPNET_SYS_NS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Opens the calling thread's own namespace: "net", "mnt", "uts", "pid", "user". fd or -errno. */
+int ns_self(const char *type, struct err *err);
+
+/* Makes a network namespace, stays in it, and puts a reference to it at exactly the fd number
+ * `at` (-1: any). When user.max_net_namespaces is used up it tries again, with a back-off, until
+ * the deadline: the kernel gives namespaces back late. fd or -errno. */
+int ns_make_net(int at, int64_t deadline, struct err *err);
+
+/* Enters a namespace; the thread stays there. 0 or -errno. */
+int ns_enter_net(int fd, struct err *err);
+
+/* Inode number of the namespace behind fd: its identity. 0 when it cannot be told. */
+uint64_t ns_inode(int fd);
+
+/* Kills (SIGKILL) every process whose network namespace has one of the n inodes (sorted
+ * ascending), our own process excepted, and waits until they are gone or the deadline. Returns
+ * how many were killed, or -errno (-ETIMEDOUT when some remain). */
+int ns_kill_inside(const uint64_t *inodes, int n, int64_t deadline, struct err *err);
+
+/* Tells when the kernel has really let go of every namespace dropped between arm and wait:
+ * cleanup runs in order on one queue, so when a namespace dropped last is gone, all are. It is
+ * watched by the quota of a user namespace of its own, held by a child process. Returns 0, or
+ * -errno where that is not possible here (user namespaces switched off): then there is no waiting. */
+struct ns_sensor {
+	pid_t pid;
+	int go, done, nsfd;
+};
+#define NS_SENSOR_NONE ((struct ns_sensor){ .pid = -1, .go = -1, .done = -1, .nsfd = -1 })
+int ns_sensor_arm(struct ns_sensor *sensor, struct err *err);
+/* 0 when all is gone, -ETIMEDOUT past the deadline. The sensor is disarmed in either case. */
+int ns_sensor_wait(struct ns_sensor *sensor, int64_t deadline, struct err *err);
+void ns_sensor_drop(struct ns_sensor *sensor);
+
+#endif
