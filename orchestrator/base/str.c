@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+char strbuf_empty[1];
+
 static bool strbuf_room(struct strbuf *buf, size_t more)
 {
 	size_t want = buf->cap ? buf->cap : 64;

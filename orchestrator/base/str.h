@@ -16,7 +16,8 @@ struct strbuf {
 	bool failed;
 };
 
-#define STRBUF_INIT ((struct strbuf){ .text = (char *)"" })
+extern char strbuf_empty[1]; /* "": the text of a buffer that holds nothing; never written */
+#define STRBUF_INIT ((struct strbuf){ .text = strbuf_empty })
 
 void strbuf_add(struct strbuf *buf, const char *data, size_t len);
 void strbuf_puts(struct strbuf *buf, const char *s);
