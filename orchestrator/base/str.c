@@ -67,9 +67,9 @@ void strbuf_free(struct strbuf *buf)
 	*buf = STRBUF_INIT;
 }
 
-/* Bytes of the well-formed, printable UTF-8 character at s, or 0. */
-static size_t utf8_len(const unsigned char *s, size_t left)
+size_t str_char(const char *text, size_t left)
 {
+	const unsigned char *s = (const unsigned char *)text;
 	static const struct {
 		unsigned char mask, lead, low; /* low: the least second byte that is not overlong */
 	} forms[] = { { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0xa0 }, { 0xf8, 0xf0, 0x90 } };
@@ -98,7 +98,7 @@ static size_t utf8_len(const unsigned char *s, size_t left)
 void strbuf_safe(struct strbuf *buf, const char *s, size_t len)
 {
 	for (size_t i = 0; i < len;) {
-		size_t n = utf8_len((const unsigned char *)s + i, len - i);
+		size_t n = str_char(s + i, len - i);
 
 		if (n)
 			strbuf_add(buf, s + i, n);

@@ -29,6 +29,9 @@ void strbuf_free(struct strbuf *buf);
  * \xNN. Anything that came from a file, a guest or the kernel is shown through this. */
 void strbuf_safe(struct strbuf *buf, const char *s, size_t len);
 
+/* Bytes of the well-formed, printable UTF-8 character at s, or 0. */
+size_t str_char(const char *s, size_t left);
+
 bool str_eq(const char *a, const char *b); /* NULL equals only NULL */
 bool str_starts(const char *s, const char *prefix);
 

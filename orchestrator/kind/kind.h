@@ -1,0 +1,40 @@
+/* kind.h - what the YAML can say, turned into steps. */
+#ifndef TAPNET_KIND_KIND_H
+#define TAPNET_KIND_KIND_H
+
+#include "kind/planner.h"
+
+/* A kind of node. Those of guests build the command. */
+struct kind {
+	struct node_kind node; /* what the loader knows of it; first, so that one is the other */
+	bool vnet_hdr;         /* what vnet-hdr: auto means */
+	/* argv of a guest: late strings filled in. Errors go to diags. */
+	struct program (*command)(struct planner *planner, struct planned_node *node);
+};
+
+/* NULL-terminated; kinds[i] points at a struct kind's node. */
+extern const struct node_kind *const kinds[];
+
+static inline const struct kind *kind_of(const struct node *node)
+{
+	return (const struct kind *)(const void *)node->kind;
+}
+
+/* bridge.c */
+void kind_bridge(struct planner *planner, const struct br *br);
+void kind_bridge_link(struct planner *planner, const struct link *link, int nth, uint32_t *next_ifindex);
+/* wire.c: the TAPs of one space, and their ports */
+void kind_taps(struct planner *planner, uint32_t space);
+void kind_host_taps(struct planner *planner);
+void kind_altnames(struct planner *planner);
+void kind_host_veths(struct planner *planner);
+/* netns.c: one batch a node */
+void kind_netns(struct planner *planner, struct planned_node *node);
+/* programs.c: hooks, cells, exec, services, guests, in the order of wait-for */
+void kind_lab_hooks(struct planner *planner);
+void kind_programs(struct planner *planner);
+/* route.c */
+void kind_gateways(struct planner *planner, struct planned_node *node);
+void kind_routes(struct planner *planner, struct planned_node *node);
+
+#endif

@@ -1,0 +1,144 @@
+/* netns.c - a node that is a network namespace: its devices, addresses, routes, sysctls.
+ *
+ * All of a node's messages go to the kernel in one batch: lo, the wires to nodes that come later in
+ * the file (their far ends are made with it), its own ends of the others, addresses, routes.
+ */
+#include <string.h>
+
+#include "kind/kind.h"
+
+/* The wire of a device that is not there yet. Between two nodes the earlier one makes it. */
+static void wire_step(struct planner *planner, const struct dev *dev)
+{
+	if (dev->br) { /* the main end is the port, so that it is born up and enslaved */
+		STEP(planner, OP_VETH, dev->space, dev->label, dev->iface->pos,
+		     (struct op_veth){
+			     .name = dev->port_name,
+			     .space = dev->br->host ? SPACE_HOST : SPACE_SWITCH,
+			     .ifindex = dev->port_ifindex,
+			     .master = dev->br->ifindex,
+			     .mac = dev->port_mac,
+			     .peer_name = dev->ifname,
+			     .peer_space = dev->space,
+			     .peer_ifindex = dev->ifindex,
+			     .peer_mac = dev->mac,
+			     .mtu = dev->mtu,
+		     });
+	} else if (dev->peer && dev < dev->peer) {
+		const struct dev *peer = dev->peer;
+
+		STEP(planner, OP_VETH, dev->space, dev->label, dev->iface->pos,
+		     (struct op_veth){
+			     .name = dev->ifname,
+			     .space = dev->space,
+			     .ifindex = dev->ifindex,
+			     .mac = dev->mac,
+			     .peer_name = peer->ifname,
+			     .peer_space = peer->space,
+			     .peer_ifindex = peer->ifindex,
+			     .peer_mac = peer->mac,
+			     .mtu = dev->mtu,
+		     });
+	}
+}
+
+static void addr_steps(struct planner *planner, const struct dev *dev)
+{
+	struct ip local = ip_link_local(&dev->mac);
+
+	for (int i = 0; i < dev->n_addrs; i++)
+		STEP(planner, OP_ADDR, dev->space, dev->label, dev->iface->pos,
+		     (struct op_addr){ .name = dev->ifname, .ifindex = dev->ifindex, .addr = dev->addrs[i] });
+	if (planner->v6 && !dev_is_lo(dev))
+		STEP(planner, OP_ADDR, dev->space, dev->label, dev->iface->pos,
+		     (struct op_addr){ .name = dev->ifname, .ifindex = dev->ifindex, .addr = local });
+}
+
+static void dev_steps(struct planner *planner, const struct dev *dev)
+{
+	const struct node *node = dev->node;
+
+	if (dev->tap)
+		STEP(planner, OP_PORT, dev->space, dev->label, dev->iface->pos,
+		     (struct op_port){
+			     .name = dev->ifname,
+			     .ifindex = dev->ifindex,
+			     .mtu = dev->mtu,
+			     .no_link_local = true,
+			     .forward = node->forward,
+		     });
+	else if (!dev_is_lo(dev))
+		STEP(planner, OP_LINK, dev->space, dev->label, dev->iface->pos,
+		     (struct op_link){
+			     .name = dev->ifname,
+			     .ifindex = dev->ifindex,
+			     .no_link_local = true,
+			     .forward = node->forward,
+		     });
+	addr_steps(planner, dev);
+}
+
+/* Is a sysctl about one of the node's devices, so that it must be there first? */
+static bool sysctl_of_device(const struct planned_node *planned, const char *key)
+{
+	for (int i = 0; i < planned->n_devs; i++) {
+		const char *name = planned->devs[i]->ifname;
+		const char *at = strstr(key, name);
+		size_t len = strlen(name);
+
+		if (at && at > key && strchr("./", at[-1]) && at[len] && strchr("./", at[len]))
+			return true;
+	}
+	return false;
+}
+
+static void sysctl_steps(struct planner *planner, const struct planned_node *planned, bool of_device)
+{
+	const struct node *node = planned->node;
+
+	for (int i = 0; i < node->sysctls.n; i++) {
+		const struct pair *pair = &node->sysctls.v[i];
+
+		if (sysctl_of_device(planned, pair->key) == of_device)
+			STEP(planner, OP_SYSCTL, planned->space, node->name, pair->pos,
+			     (struct op_sysctl){ .key = pair->key, .value = pair->value });
+	}
+}
+
+/* TAPs towards guests, in this node's own namespace. */
+static void tap_steps(struct planner *planner, const struct planned_node *planned)
+{
+	for (int i = 0; i < planned->n_devs; i++) {
+		const struct dev *dev = planned->devs[i];
+
+		if (dev->tap)
+			STEP(planner, OP_TAP, dev->space, dev->label, dev->iface->pos,
+			     (struct op_tap){
+				     .name = dev->ifname,
+				     .ifindex = dev->ifindex,
+				     .queues = dev->guest->queues,
+				     .mac = dev->mac,
+				     .vnet_hdr = dev->guest->vnet_hdr,
+				     .persist = true,
+				     .fd = dev->guest->fd,
+			     });
+	}
+}
+
+void kind_netns(struct planner *planner, struct planned_node *planned)
+{
+	const struct node *node = planned->node;
+
+	sysctl_steps(planner, planned, false);
+	if (node->forward && planner->v6) /* IPv6 forwards by namespace, and has no message for it */
+		STEP(planner, OP_SYSCTL, planned->space, node->name, node->pos,
+		     (struct op_sysctl){ .key = "net.ipv6.conf.all.forwarding", .value = "1" });
+	tap_steps(planner, planned);
+	STEP(planner, OP_LINK, planned->space, node->name, node->pos, (struct op_link){ .name = "lo", .ifindex = 1 });
+	for (int i = 0; i < planned->n_devs; i++)
+		wire_step(planner, planned->devs[i]);
+	for (int i = 0; i < planned->n_devs; i++)
+		dev_steps(planner, planned->devs[i]);
+	kind_routes(planner, planned);
+	sysctl_steps(planner, planned, true);
+}

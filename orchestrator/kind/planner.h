@@ -1,0 +1,116 @@
+/* planner.h - what the plan works with while it is made: every device and bridge, numbered.
+ *
+ * The plan (plan/) fills the devices in; the kinds turn them into steps. Nothing here is kept once
+ * the plan is there.
+ */
+#ifndef TAPNET_KIND_PLANNER_H
+#define TAPNET_KIND_PLANNER_H
+
+#include "model/lab.h"
+#include "op/step.h"
+
+/* What the plan depends on of this machine; on its first line, and fixed by --assume. */
+struct assume {
+	bool vhost, kvm, netem;
+};
+
+/* A numbering domain: a link, or bridges joined by links. */
+struct seg {
+	struct ip sub4, sub6; /* family 0: none */
+	bool none;            /* subnet: none */
+	struct pos pos;
+};
+
+/* A bridge of the file, or the anonymous one of a link with three or more ends or two guests. */
+struct br {
+	const struct bridge *bridge; /* NULL: anonymous */
+	const struct link *link;
+	const char *name, *label;    /* label: for people, and the altname when it differs */
+	const char *host;            /* the host's own bridge, NULL: in the switch */
+	uint32_t ifindex, mtu;
+	struct mac mac;
+	struct seg *seg;
+	bool transparent;            /* passes LACP, LLDP and STP between its two guests */
+};
+
+/* A device of a node: a veth's end or a TAP, or lo. */
+struct dev {
+	const struct iface *iface;
+	const struct node *node;
+	uint32_t space;              /* where the node's or guest's device itself lives */
+	const char *ifname;
+	uint32_t ifindex;
+	struct mac mac;              /* as the node or guest sees it */
+	struct br *br;               /* it, or its other end, is a port of this one */
+	struct dev *peer;            /* two ends and no bridge between */
+	const char *peer_label;
+	const char *label;           /* "vm1:eth0" */
+	uint32_t mtu;                /* 0: the kernel's */
+	struct seg *seg;
+	struct ip *addrs;
+	int n_addrs;
+	struct ip gateway4, gateway6;
+
+	/* the other end, or the TAP, in switch or host */
+	const char *port_name;
+	uint32_t port_ifindex;
+	struct mac port_mac;
+
+	/* guests */
+	bool tap;                    /* this device is the TAP (a guest's, or a node's towards one) */
+	struct dev *guest;           /* of a node's TAP: the guest's end, where the queues are told */
+	unsigned queues;
+	bool vnet_hdr;
+	int fd, guest_fd;
+};
+
+struct planned_node {
+	const struct node *node;
+	uint32_t space;
+	struct dev **devs;           /* in the order of node->ifaces */
+	int n_devs;
+	int cell_step;               /* -1 none */
+	int *service_steps;
+	int guest_step;
+	bool started, ready_done;
+	bool *service_ready;
+};
+
+struct planner {
+	struct arena *arena;
+	const struct lab *lab;
+	struct diags *diags;
+	struct assume assume;
+	struct plan *plan;
+	int cap_steps;
+	struct planned_node *nodes;  /* as lab->nodes */
+	struct planned_node **sorted; /* the same, by the node's address: planner_node() */
+	uint32_t *next_ifindex;      /* of each space */
+	struct br **brs;
+	int n_brs, cap_brs;
+	bool v6;                     /* the lab has IPv6 */
+};
+
+/* Adds a step; args is copied. Returns its index. */
+uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, const char *what, struct pos pos,
+		      const void *args, size_t size);
+#define STEP(planner, op, space, what, pos, ...) \
+	planner_step((planner), (op), (space), (what), (pos), &(__VA_ARGS__), sizeof(__VA_ARGS__))
+
+struct planned_node *planner_node(const struct planner *planner, const struct node *node);
+struct dev *planner_dev(const struct planner *planner, const struct iface *iface);
+/* Plugged into nothing: lo. */
+static inline bool dev_is_lo(const struct dev *dev)
+{
+	return !dev->br && !dev->peer && !dev->guest;
+}
+
+/* ---- late.c: ${eth0.fd} and the like */
+
+/* The text with what only the plan knows filled in; errors go to diags at the text's place. node:
+ * whose interfaces a bare name means; NULL: none. */
+const char *late_fill(struct planner *planner, const struct node *node, const struct text *text);
+struct program late_program(struct planner *planner, const struct node *node, const struct command *command,
+			    const struct pairs *env, const char *const *more_env);
+
+#endif

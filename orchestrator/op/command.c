@@ -1,0 +1,230 @@
+/* command.c - programs that run and end on the way up or down: exec and hooks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "op/program.h"
+#include "sys/ns.h"
+
+#define EXEC_MS 10000          /* a program is executed well within this */
+#define SAY_MAX ((size_t)64 << 10)
+
+/* ---- exec */
+
+static const struct rec exec_table[] = {
+	REC_SUB(struct op_exec, program, program_table),
+	REC(REC_U32, struct op_exec, timeout_ms),
+	REC(REC_U32, struct op_exec, cell_step),
+	REC(REC_STR, struct op_exec, log),
+	REC_END,
+};
+
+static off_t log_size(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : st.st_size;
+}
+
+/* Runs a program to its end, its output added to a log; err has its last words. */
+static int command_run(struct ctx *ctx, struct spawn *spawn, const struct program *program, const char *log_name,
+		       uint32_t timeout_ms, off_t *ret_from, struct err *err)
+{
+	struct started_program filled autoprogram = { 0 };
+	struct spawned spawned = SPAWNED_NONE;
+	autofd int log = program_log(ctx, log_name, err);
+	const char *const *more = spawn->env;
+	int r;
+
+	if (log < 0)
+		return log;
+	*ret_from = log_size(log);
+	r = program_fill(ctx, program, more, &filled, err);
+	if (r < 0)
+		return r;
+	spawn->argv = (const char *const *)filled.argv;
+	spawn->env = (const char *const *)filled.env;
+	spawn->cwd = ctx->dir;
+	spawn->in = spawn->tty = -1;
+	spawn->out = spawn->err = log;
+	spawn->uid = spawn->gid = -1;
+	spawn->die_with_parent = true;
+	r = spawn_start(spawn, &spawned, err);
+	if (r == 0)
+		r = spawn_result(&spawned, io_now_ms() + EXEC_MS, err);
+	if (r == 0) {
+		r = program_wait(ctx, &spawned, timeout_ms, err);
+		if (r < 0)
+			program_last_words(ctx, log_name, *ret_from, err);
+	}
+	fd_closep(&spawned.pidfd);
+	fd_closep(&spawned.report);
+	return r;
+}
+
+static void exec_say(struct ctx *ctx, uint32_t i, off_t from)
+{
+	const struct op_exec *exec = ctx_step(ctx, i)->args;
+	autofd int fd = openat(ctx->run_fd, exec->log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char *text autofree = malloc(SAY_MAX);
+	ssize_t n = fd >= 0 && text ? pread(fd, text, SAY_MAX, from) : -1;
+
+	if (n > 0 && ctx->say)
+		ctx->say(ctx, ctx_step(ctx, i), text, (size_t)n);
+}
+
+static int exec_apply(struct ctx *ctx, uint32_t i, struct err *err)
+{
+	const struct op_exec *exec = ctx_step(ctx, i)->args;
+	const struct slot *cell = &ctx->slots[exec->cell_step];
+	autofd int pidfd = spawn_pidfd(cell->mark.pid, cell->mark.start_time);
+	off_t from = 0;
+	struct spawn spawn = { .cell = pidfd, .netns = -1, .mntns = -1, .mark = &ctx->slots[i].mark };
+	int r;
+
+	if (pidfd < 0)
+		return err_set(err, pidfd, "its process namespace is gone");
+	r = command_run(ctx, &spawn, &exec->program, exec->log, exec->timeout_ms, &from, err);
+	exec_say(ctx, i, from);
+	return r < 0 ? err_wrap(err, "exec \"%s\"", program_name(&exec->program)) : 0;
+}
+
+static void exec_describe(const struct plan *plan, const struct step *step, struct strbuf *out)
+{
+	const struct op_exec *exec = step->args;
+
+	(void)plan;
+	strbuf_puts(out, "exec ");
+	program_describe(&exec->program, out);
+}
+
+const struct op op_exec = {
+	.name = "exec",
+	.args = exec_table,
+	.size = sizeof(struct op_exec),
+	.apply = exec_apply,
+	.phase = UNDO_PROC,
+	.describe = exec_describe,
+	.undone_by = "nothing: it has ended",
+};
+
+/* ---- hooks: up and down, always in pairs */
+
+static const struct rec hook_table[] = {
+	REC_SUB(struct op_hook, up, program_table),
+	REC_SUB(struct op_hook, down, program_table),
+	REC(REC_U32, struct op_hook, up_timeout_ms),
+	REC(REC_U32, struct op_hook, down_timeout_ms),
+	REC(REC_INT, struct op_hook, fd),
+	REC(REC_U32, struct op_hook, up_fds),
+	REC(REC_U32, struct op_hook, down_fds),
+	REC(REC_STR, struct op_hook, log),
+	REC_END,
+};
+
+/* Runs in the step's space; of the host's nothing else is changed for it. fresh: an empty network
+ * namespace instead, since the lab's is gone. */
+static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, uint32_t timeout_ms, uint32_t n_fds,
+		    int gone, struct err *err)
+{
+	const struct step *step = ctx_step(ctx, i);
+	const struct op_hook *hook = step->args;
+	struct spawn_fd *fds autofree = calloc((size_t)n_fds + 1, sizeof *fds);
+	const char *more[] = { gone >= 0 ? "TAPNET_GONE=1" : NULL, NULL };
+	bool node = step->space > SPACE_SWITCH;
+	off_t from;
+	struct spawn spawn = {
+		.env = more,
+		.cell = -1,
+		.netns = step->space == SPACE_HOST ? -1 : gone >= 0 ? gone : ctx->plan->spaces[step->space].fd,
+		.mntns = node && ctx->have_fds ? ctx->plan->mounts_fd : -1,
+		.hostname = node ? ctx->plan->spaces[step->space].name : NULL,
+		.fresh_sys = step->space != SPACE_HOST,
+		.fds = fds,
+		.n_fds = hook->fd >= 0 && ctx->have_fds ? (int)n_fds : 0,
+		.mark = &ctx->slots[i].mark,
+	};
+
+	if (!fds)
+		return err_sys(err, -ENOMEM, "%s", program_name(program));
+	for (int k = 0; k < (int)n_fds; k++)
+		fds[k] = (struct spawn_fd){ .from = hook->fd + k, .to = 3 + k };
+	ctx->slots[i].mark = (struct spawn_mark){ 0 };
+	return command_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
+}
+
+static int hook_apply(struct ctx *ctx, uint32_t i, struct err *err)
+{
+	const struct op_hook *hook = ctx_step(ctx, i)->args;
+	int r;
+
+	if (!hook->up.argc)
+		return 0;
+	r = hook_run(ctx, i, &hook->up, hook->up_timeout_ms, hook->up_fds, -1, err);
+	return r < 0 ? err_wrap(err, "up hook \"%s\"", program_name(&hook->up)) : 0;
+}
+
+/* An up hook that never got as far as execve has nothing to undo; its starter's children are dead
+ * when the mark is read. */
+static bool hook_needs_down(const struct ctx *ctx, uint32_t i)
+{
+	const struct op_hook *hook = ctx_step(ctx, i)->args;
+
+	if (!hook->down.argc)
+		return false;
+	return slot_get(&ctx->slots[i]) == SLOT_DONE || !hook->up.argc || ctx->slots[i].mark.pid != 0;
+}
+
+static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
+{
+	const struct step *step = ctx_step(ctx, i);
+	const struct op_hook *hook = step->args;
+	autofd int gone = -1;
+	int r;
+
+	if (!hook_needs_down(ctx, i))
+		return 0;
+	if (!ctx->have_fds && step->space != SPACE_HOST) {
+		r = ns_make_net(-1, io_now_ms() + hook->down_timeout_ms, err);
+		if (r < 0)
+			return err_wrap(err, "down hook \"%s\"", program_name(&hook->down));
+		gone = r;
+		(void)ns_enter_net(ctx->host_net, err);
+	}
+	r = hook_run(ctx, i, &hook->down, hook->down_timeout_ms, hook->down_fds, gone, err);
+	return r < 0 ? err_wrap(err, "down hook \"%s\"", program_name(&hook->down)) : 0;
+}
+
+static void hook_describe(const struct plan *plan, const struct step *step, struct strbuf *out)
+{
+	const struct op_hook *hook = step->args;
+
+	(void)plan;
+	strbuf_puts(out, "up hook ");
+	if (hook->up.argc)
+		program_describe(&hook->up, out);
+	else
+		strbuf_puts(out, "-");
+	if (hook->down.argc) {
+		strbuf_puts(out, "  (down: ");
+		program_describe(&hook->down, out);
+		strbuf_puts(out, ")");
+	}
+}
+
+const struct op op_hook = {
+	.name = "hook",
+	.args = hook_table,
+	.size = sizeof(struct op_hook),
+	.apply = hook_apply,
+	.phase = UNDO_HOOK,
+	.undo = hook_undo,
+	.describe = hook_describe,
+	.undone_by = "its down hook",
+};

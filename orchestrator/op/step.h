@@ -1,0 +1,251 @@
+/* step.h - what a plan is made of: spaces, steps, and what each step's operation is told.
+ *
+ * A plan is data: it is printed by `plan`, carried out by the executor, written to the journal, and
+ * read back by whoever tears the lab down. Nothing in it depends on the machine, but the lab's
+ * folder and run directory, which stay symbolic (STEP_DIR, STEP_RUN) until a program is started.
+ */
+#ifndef TAPNET_OP_STEP_H
+#define TAPNET_OP_STEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/ip.h"
+#include "base/rec.h"
+
+/* In strings of commands: replaced when the program is started. */
+#define STEP_DIR "\x01" "lab.dir" "\x02"
+#define STEP_RUN "\x01" "lab.run" "\x02"
+
+#define SPACE_HOST 0u   /* the namespace that the tool was started in */
+#define SPACE_SWITCH 1u /* bridges and ports */
+
+/* Planned fds are at FD_PLANNED and above; they are reserved before anything is made. */
+#define FD_PLANNED 64
+
+/* Links that teardown deletes in one message a namespace. */
+#define LINK_GROUP 0x7a9u
+
+struct space {
+	const char *name; /* "host", "switch", or the node's */
+	int fd;           /* -1: host */
+	bool taps;        /* it holds TAPs: links are deleted by group before the fds are closed */
+};
+
+enum op_id {
+	OP_HOOK,
+	OP_NETNS,
+	OP_MOUNTS,
+	OP_SYSCTL,
+	OP_BRIDGE,
+	OP_VETH,
+	OP_TAP,
+	OP_PORT,
+	OP_HOSTPORT,
+	OP_LINK,
+	OP_ADDR,
+	OP_ROUTE,
+	OP_ALTNAME,
+	OP_CELL,
+	OP_EXEC,
+	OP_PROC,
+	OP_READY,
+	OP_COUNT,
+};
+
+struct step {
+	enum op_id op;
+	uint32_t space;
+	int line, col;    /* in the lab file; 0: of no line in particular */
+	const char *what; /* whose step it is: "vm1:eth0", "r1", "lan" */
+	const void *args; /* the op's own struct below */
+};
+
+/* ---- arguments, one struct an op */
+
+struct op_netns {
+	int fd; /* of the space */
+};
+
+struct op_mounts { /* the hosts file, and the mount namespace of plain nodes that shows it */
+	const char *hosts; /* its text */
+	int fd;
+};
+
+struct op_sysctl {
+	const char *key, *value;
+	bool optional; /* a kernel without it is fine */
+};
+
+struct op_bridge {
+	const char *name;
+	uint32_t ifindex, mtu, ageing_ms;
+	struct mac mac;
+	bool stp, mcast_snooping;
+};
+
+struct op_veth {
+	const char *name; /* the main end: in space, under master, up when made but in the host's */
+	uint32_t space, ifindex, master; /* ifindex 0: the kernel's choice */
+	struct mac mac;
+	const char *peer_name; /* the other end: in peer_space, down */
+	uint32_t peer_space, peer_ifindex;
+	struct mac peer_mac;
+	uint32_t mtu;
+};
+
+struct op_tap {
+	const char *name;
+	uint32_t ifindex, queues;
+	struct mac mac;
+	bool vnet_hdr, persist;
+	int fd; /* of queue 0; the others follow */
+};
+
+struct op_port { /* a TAP's place on the network: noqueue, mtu, master, up */
+	const char *name;
+	uint32_t ifindex, master, mtu;
+	uint32_t fwd_mask; /* link-local frames that the port passes on */
+	bool no_link_local, forward;
+};
+
+struct op_hostport { /* our device in the host's namespace becomes a port of the host's bridge */
+	const char *name, *bridge, *altname;
+	struct mac mac;
+	uint32_t mtu;
+	bool tap;
+};
+
+struct op_link { /* an existing link: mtu, address generation off, forwarding, up */
+	const char *name;
+	uint32_t ifindex, mtu, master;
+	bool no_link_local, forward;
+};
+
+struct op_addr {
+	const char *name;
+	uint32_t ifindex;
+	struct ip addr;
+};
+
+struct op_route {
+	struct ip dst, via; /* dst family 0: default */
+	uint32_t ifindex, metric;
+	const char *name; /* of the device */
+};
+
+struct op_altname {
+	const char *name, *altname;
+	uint32_t ifindex;
+};
+
+struct program {
+	const char **argv;
+	int argc;
+	const char **env; /* beside the whitelist: "K=V" */
+	int n_env;
+};
+
+struct op_hook {
+	struct program up, down; /* argc 0: none */
+	uint32_t up_timeout_ms, down_timeout_ms;
+	int fd;                  /* first TAP fd of the device, -1: none */
+	uint32_t up_fds, down_fds; /* how many of them are inherited, from 3 on */
+	const char *log;         /* file in the run directory that its output is added to */
+};
+
+struct op_cell {
+	const char *hostname; /* NULL: pids only (a guest's) */
+	uint32_t grace_ms;
+};
+
+struct op_exec {
+	struct program program;
+	uint32_t timeout_ms, cell_step;
+	const char *log;
+};
+
+struct op_fd { /* a planned fd, and its number in the program */
+	int from, to;
+};
+
+enum proc_kind { PROC_GUEST, PROC_SERVICE };
+
+struct op_proc {
+	struct program program;
+	uint32_t kind; /* enum proc_kind */
+	uint32_t cell_step, grace_ms;
+	const char *node, *name; /* name: of a service; of a guest, its kind ("qemu") */
+	const char *log; /* file in the run directory */
+	struct op_fd *fds;
+	int n_fds;
+	bool restart; /* on failure */
+};
+
+enum ready_wait { WAIT_CONSOLE, WAIT_TCP, WAIT_EXEC, WAIT_AFTER, WAIT_STP };
+
+struct op_ready {
+	uint32_t kind; /* enum ready_wait */
+	uint32_t proc_step;
+	uint32_t from;        /* WAIT_TCP: the space that connects */
+	const char *pattern;  /* WAIT_CONSOLE: extended regular expression */
+	struct ip addr;       /* WAIT_TCP */
+	uint32_t port;        /* WAIT_TCP; WAIT_STP: ifindex of the bridge */
+	struct program program; /* WAIT_EXEC, in the node's cell */
+	uint32_t cell_step;
+	uint32_t after_ms, timeout_ms;
+	const char *node;
+};
+
+/* ---- the plan */
+
+struct plan_address { /* for people: what status and the summary show */
+	struct ip ip;
+};
+
+struct plan_iface {
+	const char *name;   /* in the node */
+	const char *ifname; /* the device's name in the kernel */
+	uint32_t space, ifindex;
+	const char *peer;   /* "lan1", "r2:eth1" */
+	struct mac mac;
+	struct plan_address *addrs;
+	int n_addrs;
+	uint32_t queues;    /* of a TAP, else 0 */
+	int fd;             /* of its queue 0, -1 none */
+	int guest_fd;       /* its number in the guest */
+	bool vnet_hdr, set; /* set: addresses are set by us, not told to a guest */
+	int line, col;
+};
+
+struct plan_node {
+	const char *name, *kind;
+	uint32_t space;     /* SPACE_HOST for guests */
+	bool guest;
+	int cell_step;      /* -1: none */
+	const char **env;   /* for exec and shell */
+	int n_env;
+	struct plan_iface *ifaces;
+	int n_ifaces;
+	int line, col;
+};
+
+struct plan {
+	const char *lab;
+	uint32_t bridges, links; /* for the summary */
+	struct space *spaces;
+	int n_spaces;
+	struct plan_node *nodes;
+	int n_nodes;
+	struct step *steps;
+	int n_steps;
+	int mounts_fd; /* the plain nodes' mount namespace, -1: none */
+	int fd_end;    /* planned fds are FD_PLANNED … fd_end - 1 */
+};
+
+void plan_encode(const struct plan *plan, struct strbuf *out);
+/* 0, or -EBADMSG for bytes that are not a plan; every index in it is then within bounds. */
+int plan_decode(struct arena *arena, const char *data, size_t len, struct plan **ret_plan);
+
+#endif

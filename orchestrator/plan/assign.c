@@ -1,0 +1,312 @@
+/* assign.c - devices and bridges get their spaces, names, indexes, MACs and fds. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kind/kind.h"
+#include "plan/plan.h"
+
+#define IFINDEX_FIRST 100u /* new namespaces may hold tunl0, sit0 and the like */
+#define GUEST_FD_FIRST 3
+
+static struct mac mac_of(const struct planner *planner, const char *a, const char *b)
+{
+	uint64_t h = str_hash(str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), a), b);
+	struct mac mac = { .b = { 0x02 } };
+
+	for (int i = 1; i < 6; i++)
+		mac.b[i] = (uint8_t)(h >> (8 * i));
+	return mac;
+}
+
+/* ---- look-ups */
+
+static int by_node(const void *a, const void *b)
+{
+	const struct node *x = ((const struct planned_node *const *)a)[0]->node;
+	const struct node *y = ((const struct planned_node *const *)b)[0]->node;
+
+	return x < y ? -1 : x > y;
+}
+
+struct planned_node *planner_node(const struct planner *planner, const struct node *node)
+{
+	struct planned_node key = { .node = node }, *p = &key;
+	struct planned_node **found = bsearch(&p, planner->sorted, (size_t)planner->lab->n_nodes,
+					      sizeof(struct planned_node *), by_node);
+
+	return found ? *found : NULL;
+}
+
+struct dev *planner_dev(const struct planner *planner, const struct iface *iface)
+{
+	struct planned_node *planned = planner_node(planner, iface->node);
+
+	for (int i = 0; planned && i < planned->n_devs; i++)
+		if (planned->devs[i]->iface == iface)
+			return planned->devs[i];
+	return NULL;
+}
+
+static struct br *br_of(const struct planner *planner, const struct bridge *bridge)
+{
+	for (int i = 0; i < planner->n_brs; i++)
+		if (planner->brs[i]->bridge == bridge)
+			return planner->brs[i];
+	return NULL;
+}
+
+/* ---- spaces and devices */
+
+static void assign_nodes(struct planner *planner)
+{
+	const struct lab *lab = planner->lab;
+	struct plan *plan = planner->plan;
+	struct arena *arena = planner->arena;
+	int n_devs = 0;
+	struct dev *dev;
+
+	for (int n = 0; n < lab->n_nodes; n++)
+		n_devs += lab->nodes[n]->n_ifaces;
+	dev = arena_calloc(arena, (size_t)n_devs, sizeof *dev); /* one array: in the order of the file */
+	planner->nodes = arena_calloc(arena, (size_t)lab->n_nodes, sizeof *planner->nodes);
+	planner->sorted = arena_calloc(arena, (size_t)lab->n_nodes, sizeof *planner->sorted);
+	plan->spaces = arena_calloc(arena, (size_t)lab->n_nodes + 2, sizeof *plan->spaces);
+	plan->spaces[SPACE_HOST] = (struct space){ .name = "host", .fd = -1 };
+	plan->spaces[SPACE_SWITCH] = (struct space){ .name = "switch", .fd = plan->fd_end++ };
+	plan->n_spaces = 2;
+	for (int n = 0; n < lab->n_nodes; n++) {
+		struct node *node = lab->nodes[n];
+		struct planned_node *planned = &planner->nodes[n];
+
+		*planned = (struct planned_node){ .node = node, .cell_step = -1, .guest_step = -1 };
+		planner->sorted[n] = planned;
+		if (!node->kind->guest) {
+			planned->space = (uint32_t)plan->n_spaces;
+			plan->spaces[plan->n_spaces++] = (struct space){ .name = node->name, .fd = plan->fd_end++ };
+		}
+		planned->n_devs = node->n_ifaces;
+		planned->devs = arena_calloc(arena, (size_t)node->n_ifaces, sizeof *planned->devs);
+		planned->service_steps = arena_calloc(arena, (size_t)node->n_services, sizeof(int));
+		planned->service_ready = arena_calloc(arena, (size_t)node->n_services, sizeof(bool));
+		for (int s = 0; s < node->n_services; s++)
+			planned->service_steps[s] = -1;
+		for (int i = 0; i < node->n_ifaces; i++) {
+			planned->devs[i] = dev;
+			*dev++ = (struct dev){
+				.iface = node->ifaces[i],
+				.node = node,
+				.space = planned->space,
+				.label = arena_printf(arena, "%s:%s", node->name, node->ifaces[i]->name),
+				.fd = -1,
+				.guest_fd = -1,
+			};
+		}
+	}
+	qsort(planner->sorted, (size_t)lab->n_nodes, sizeof *planner->sorted, by_node);
+}
+
+/* ---- bridges */
+
+/* Names that we give ourselves: p7, b1, l2, w1a. A user's bridge of such a form, or too long for
+ * the kernel, keeps its name as the alternative name. */
+static bool name_is_free(const char *name)
+{
+	return strlen(name) <= NAME_DEVICE_MAX && !(strchr("pblw", name[0]) && name[1] >= '0' && name[1] <= '9');
+}
+
+static struct br *add_br(struct planner *planner, struct seg *seg)
+{
+	struct br *br = arena_alloc(planner->arena, sizeof *br);
+
+	br->seg = seg;
+	*ARENA_PUSH(planner->arena, planner->brs, planner->n_brs, planner->cap_brs) = br;
+	return br;
+}
+
+static void assign_bridges(struct planner *planner)
+{
+	const struct lab *lab = planner->lab;
+
+	for (int i = 0; i < lab->n_bridges; i++) {
+		const struct bridge *bridge = lab->bridges[i];
+		struct br *br = add_br(planner, arena_alloc(planner->arena, sizeof(struct seg)));
+
+		br->bridge = bridge;
+		br->label = bridge->name;
+		br->mtu = bridge->mtu;
+		br->host = bridge->host.s;
+		br->seg->pos = bridge->pos;
+		br->name = name_is_free(bridge->name) ? bridge->name : arena_printf(planner->arena, "b%d", i + 1);
+		br->ifindex = br->host ? 0 : planner->next_ifindex[SPACE_SWITCH]++;
+		br->mac = mac_of(planner, bridge->name, "bridge");
+	}
+}
+
+/* Bridges joined by a link number their ends together. */
+static void join_segs(struct planner *planner, struct br *a, struct br *b)
+{
+	struct seg *old = b->seg;
+
+	for (int i = 0; i < planner->n_brs; i++)
+		if (planner->brs[i]->seg == old)
+			planner->brs[i]->seg = a->seg;
+}
+
+/* ---- links */
+
+static void plug(struct dev *dev, struct br *br)
+{
+	dev->br = br;
+	dev->seg = br->seg;
+	dev->peer_label = br->label;
+}
+
+/* Two ends, at most one of them a guest: a veth pair, or the guest's TAP in the node's namespace. */
+static void plug_pair(struct dev *a, struct dev *b, struct seg *seg)
+{
+	struct dev *guest = a->node->kind->guest ? a : b->node->kind->guest ? b : NULL;
+
+	a->peer = b;
+	b->peer = a;
+	a->seg = b->seg = seg;
+	a->peer_label = b->label;
+	b->peer_label = a->label;
+	if (guest) {
+		struct dev *node = guest->peer;
+
+		node->guest = guest;
+		node->tap = guest->tap = true;
+		guest->space = node->space;
+	}
+}
+
+static void assign_anonymous(struct planner *planner, const struct link *link, int nth, struct seg *seg)
+{
+	struct br *br = add_br(planner, seg);
+	struct dev *ends[2] = { NULL, NULL };
+
+	br->link = link;
+	br->mtu = link->mtu;
+	br->name = br->label = arena_printf(planner->arena, "l%d", nth + 1);
+	br->ifindex = planner->next_ifindex[SPACE_SWITCH]++;
+	br->mac = mac_of(planner, br->name, "bridge");
+	br->transparent = link->n_ends == 2;
+	for (int e = 0; e < link->n_ends; e++) {
+		struct dev *dev = planner_dev(planner, link->ends[e].iface);
+
+		plug(dev, br);
+		if (e < 2)
+			ends[e] = dev;
+	}
+	if (br->transparent) {
+		ends[0]->peer_label = ends[1]->label;
+		ends[1]->peer_label = ends[0]->label;
+	}
+}
+
+static void assign_link(struct planner *planner, const struct link *link, int nth)
+{
+	const struct end *ends = link->ends;
+	struct br *bridge = NULL;
+	struct seg *seg;
+	bool guests = true;
+
+	for (int e = 0; e < link->n_ends; e++) {
+		if (ends[e].bridge && bridge)
+			join_segs(planner, bridge, br_of(planner, ends[e].bridge));
+		else if (ends[e].bridge)
+			bridge = br_of(planner, ends[e].bridge);
+		guests = guests && ends[e].iface && ends[e].iface->node->kind->guest;
+	}
+	if (bridge) { /* a wire to a bridge is a port of it; between two, kind_bridge_link() makes it */
+		for (int e = 0; e < link->n_ends; e++)
+			if (ends[e].iface)
+				plug(planner_dev(planner, ends[e].iface), bridge);
+		return;
+	}
+	seg = arena_alloc(planner->arena, sizeof *seg);
+	seg->pos = link->pos;
+	if (link->n_ends > 2 || guests)
+		assign_anonymous(planner, link, nth, seg);
+	else
+		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface), seg);
+}
+
+/* ---- names, indexes, MACs, fds */
+
+static void assign_port(struct planner *planner, struct dev *dev, int *ports)
+{
+	dev->port_mac = mac_of(planner, dev->label, "port");
+	if (dev->br->host) {
+		uint64_t h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
+
+		dev->port_name = arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
+		return;
+	}
+	dev->port_name = arena_printf(planner->arena, "p%d", ++*ports);
+	dev->port_ifindex = planner->next_ifindex[SPACE_SWITCH]++;
+}
+
+static void assign_guest(struct planner *planner, struct dev *dev, int *guest_fd)
+{
+	const struct tap_spec *tap = &dev->iface->tap;
+	uint32_t space = dev->br && dev->br->host ? SPACE_HOST : dev->br ? SPACE_SWITCH : dev->space;
+
+	dev->tap = true;
+	dev->space = space;
+	dev->queues = tap->queues;
+	dev->vnet_hdr = tap->vnet_hdr == TRI_AUTO ? kind_of(dev->node)->vnet_hdr : tap->vnet_hdr == TRI_ON;
+	dev->fd = planner->plan->fd_end;
+	planner->plan->fd_end += (int)dev->queues;
+	dev->guest_fd = *guest_fd;
+	*guest_fd += (int)dev->queues;
+	if (space != SPACE_HOST)
+		planner->plan->spaces[space].taps = true;
+}
+
+static void assign_dev(struct planner *planner, struct dev *dev, int *ports, int *guest_fd)
+{
+	const struct iface *iface = dev->iface;
+	const struct bridge *bridge = dev->br ? dev->br->bridge : NULL;
+	bool lo = dev_is_lo(dev);
+
+	dev->mac = iface->mac_given ? iface->mac : mac_of(planner, dev->node->name, iface->name);
+	dev->mtu = iface->mtu ? iface->mtu : iface->link && iface->link->mtu ? iface->link->mtu : bridge ? bridge->mtu : 0;
+	if (dev->br)
+		assign_port(planner, dev, ports);
+	if (dev->node->kind->guest) {
+		assign_guest(planner, dev, guest_fd);
+		dev->ifname = dev->br ? dev->port_name : dev->peer->iface->name;
+		return;
+	}
+	dev->ifname = iface->name;
+	dev->ifindex = lo ? 1 : planner->next_ifindex[dev->space]++;
+	if (!dev->peer_label)
+		dev->peer_label = "-";
+}
+
+void plan_assign(struct planner *planner)
+{
+	const struct lab *lab = planner->lab;
+	int ports = 0;
+
+	assign_nodes(planner);
+	planner->next_ifindex = arena_calloc(planner->arena, (size_t)planner->plan->n_spaces, sizeof(uint32_t));
+	for (int s = 0; s < planner->plan->n_spaces; s++)
+		planner->next_ifindex[s] = IFINDEX_FIRST;
+	assign_bridges(planner);
+	for (int i = 0; i < lab->n_links; i++)
+		assign_link(planner, lab->links[i], i);
+	for (int n = 0; n < lab->n_nodes; n++) {
+		struct planned_node *planned = &planner->nodes[n];
+		int guest_fd = GUEST_FD_FIRST;
+
+		for (int i = 0; i < planned->n_devs; i++) {
+			struct dev *dev = planned->devs[i];
+
+			if (dev->iface->bridge && !dev->br)
+				plug(dev, br_of(planner, dev->iface->bridge));
+			assign_dev(planner, dev, &ports, &guest_fd);
+		}
+	}
+}
