@@ -1,0 +1,33 @@
+/* nic.h - a network card of the guest: a TAP's queues on one side, the stack on the other. */
+#ifndef TAPNET_GUEST_NIC_H
+#define TAPNET_GUEST_NIC_H
+
+#include <lwip/netif.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "guest/options.h"
+#include "guest/tap.h"
+
+struct nic {
+	char name[8]; /* eth0 */
+	const struct opt_nic *opt;
+	struct netif netif;
+	struct tap tap;
+};
+
+/* The name and the TAP of the card number n; the fds belong to it from now on. */
+int nic_open(struct nic *nic, unsigned n, const struct opt_nic *opt, struct err *err);
+void nic_close(struct nic *nic);
+
+/* Both with the stack's lock held. nic_start() makes the stack use the card, whose queues are then
+ * in the epoll set with the tags tag, tag + 1, …; nic_event() handles what epoll says of one:
+ * -EBADFD when the device is gone. */
+int nic_start(struct nic *nic, int epoll, uint64_t tag, struct err *err);
+int nic_event(struct nic *nic, unsigned queue, uint32_t events);
+
+/* `eth0: 4 queues, 02:…, 10.0.1.10/24`, and a line of counters for each queue. */
+void nic_print(const struct nic *nic);
+void nic_print_counters(const struct nic *nic);
+
+#endif
