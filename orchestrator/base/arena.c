@@ -9,12 +9,13 @@
 #include <sys/mman.h>
 
 #define ARENA_DEFAULT ((size_t)2 << 30)
-#define ARENA_ALIGN 16u
+#define ARENA_ALIGN   16u
 
 int arena_init(struct arena *arena, size_t size, struct err *err)
 {
 	size_t want = size ? size : ARENA_DEFAULT;
-	void *p = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, want, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	*arena = ARENA_NONE;
 	if (p == MAP_FAILED)

@@ -26,16 +26,22 @@ void arena_free(struct arena *arena);
 
 /* Zeroed, aligned for any type, never NULL. */
 void *arena_alloc(struct arena *arena, size_t size) __attribute__((returns_nonnull, malloc));
-void *arena_calloc(struct arena *arena, size_t n, size_t size) __attribute__((returns_nonnull, malloc));
-void *arena_memdup(struct arena *arena, const void *data, size_t size) __attribute__((returns_nonnull));
+void *arena_calloc(struct arena *arena, size_t n, size_t size)
+	__attribute__((returns_nonnull, malloc));
+void *arena_memdup(struct arena *arena, const void *data, size_t size)
+	__attribute__((returns_nonnull));
 char *arena_strdup(struct arena *arena, const char *s) __attribute__((returns_nonnull));
 char *arena_strndup(struct arena *arena, const char *s, size_t n) __attribute__((returns_nonnull));
-char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3) __attribute__((returns_nonnull));
-char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap) __attribute__((returns_nonnull));
+char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3)
+	__attribute__((returns_nonnull));
+char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
+	__attribute__((returns_nonnull));
 
 /* Room for one more element at the end of a growing array: *v of n elements, capacity *cap.
  * Returns the new, zeroed element; the caller counts it. */
-void *arena_push(struct arena *arena, void *v_ptr, int n, int *cap, size_t size) __attribute__((returns_nonnull));
-#define ARENA_PUSH(arena, v, n, cap) ((__typeof__(*(v)) *)arena_push((arena), &(v), (n)++, &(cap), sizeof *(v)))
+void *arena_push(struct arena *arena, void *v_ptr, int n, int *cap, size_t size)
+	__attribute__((returns_nonnull));
+#define ARENA_PUSH(arena, v, n, cap)                                                               \
+	((__typeof__(*(v)) *)arena_push((arena), &(v), (n)++, &(cap), sizeof *(v)))
 
 #endif

@@ -1,6 +1,9 @@
 /* err.c - see err.h. */
 #include "base/err.h"
 
+#undef err_set /* the analysers' wrappers */
+#undef err_sys
+
 #include <stdio.h>
 #include <string.h>
 

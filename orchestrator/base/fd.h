@@ -36,7 +36,7 @@ static inline void file_closep(FILE **f)
 		(void)fclose(*f);
 }
 
-#define autofd __attribute__((cleanup(fd_closep)))
+#define autofd	 __attribute__((cleanup(fd_closep)))
 #define autofree __attribute__((cleanup(mem_freep)))
 #define autofile __attribute__((cleanup(file_closep)))
 

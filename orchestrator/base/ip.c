@@ -98,12 +98,14 @@ static bool ip_prefix_same(const struct ip *a, const struct ip *b, unsigned pref
 	unsigned whole = prefix / 8, rest = prefix % 8;
 	uint8_t mask = (uint8_t)(0xff00u >> rest);
 
-	return memcmp(a->b, b->b, whole) == 0 && (!rest || ((a->b[whole] ^ b->b[whole]) & mask) == 0);
+	return memcmp(a->b, b->b, whole) == 0 &&
+	       (!rest || ((a->b[whole] ^ b->b[whole]) & mask) == 0);
 }
 
 bool ip_in(const struct ip *ip, const struct ip *subnet)
 {
-	return ip->family && ip->family == subnet->family && ip_prefix_same(ip, subnet, subnet->prefix);
+	return ip->family && ip->family == subnet->family &&
+	       ip_prefix_same(ip, subnet, subnet->prefix);
 }
 
 bool ip_overlap(const struct ip *a, const struct ip *b)
@@ -130,8 +132,10 @@ static bool ip_add(struct ip *ip, uint64_t n, unsigned shift)
 	for (unsigned i = 0; i < bytes; i++) {
 		unsigned lo = i * 8, byte = 0;
 
-		if (lo + 8 > shift && lo < shift + 64) /* the eight bits of n << shift that fall on it */
-			byte = (unsigned)(lo >= shift ? (n >> (lo - shift)) & 0xff : (n << (shift - lo)) & 0xff);
+		if (lo + 8 > shift &&
+		    lo < shift + 64) /* the eight bits of n << shift that fall on it */
+			byte = (unsigned)(lo >= shift ? (n >> (lo - shift)) & 0xff
+						      : (n << (shift - lo)) & 0xff);
 		carry += ip->b[bytes - 1 - i] + byte;
 		ip->b[bytes - 1 - i] = (uint8_t)carry;
 		carry >>= 8;
@@ -152,8 +156,8 @@ struct ip ip_subnet(const struct ip *pool, unsigned prefix, uint64_t n)
 {
 	struct ip ip = ip_network(pool);
 
-	if (prefix < pool->prefix || prefix > ip_bits(pool) || !ip_add(&ip, n, ip_bits(pool) - prefix) ||
-	    !ip_in(&ip, pool))
+	if (prefix < pool->prefix || prefix > ip_bits(pool) ||
+	    !ip_add(&ip, n, ip_bits(pool) - prefix) || !ip_in(&ip, pool))
 		return (struct ip){ 0 };
 	ip.prefix = (uint8_t)prefix;
 	return ip;
@@ -183,7 +187,8 @@ bool mac_parse(const char *text, struct mac *ret_mac)
 		char *end;
 		char sep = text[i * 3 + 2];
 
-		if ((i < 5 && sep != ':' && sep != '-') || !strchr("0123456789abcdefABCDEF", pair[0]))
+		if ((i < 5 && sep != ':' && sep != '-') ||
+		    !strchr("0123456789abcdefABCDEF", pair[0]))
 			return false;
 		mac.b[i] = (uint8_t)strtoul(pair, &end, 16);
 		if (*end)
@@ -195,8 +200,8 @@ bool mac_parse(const char *text, struct mac *ret_mac)
 
 const char *mac_text(const struct mac *mac, char out[MAC_TEXT])
 {
-	(void)snprintf(out, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac->b[0], mac->b[1], mac->b[2], mac->b[3],
-		       mac->b[4], mac->b[5]);
+	(void)snprintf(out, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", mac->b[0], mac->b[1],
+		       mac->b[2], mac->b[3], mac->b[4], mac->b[5]);
 	return out;
 }
 

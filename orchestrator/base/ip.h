@@ -16,21 +16,21 @@ struct mac {
 	uint8_t b[6];
 };
 
-#define IP_TEXT 52  /* bytes for "address/prefix" */
+#define IP_TEXT	 52 /* bytes for "address/prefix" */
 #define MAC_TEXT 18
 
 /* "10.0.0.1" or "10.0.0.1/24", "::1/128". Without "/N" prefix is the whole length (32, 128) and
  * *ret_has_prefix false (may be NULL). Leading zeros of an IPv4 part are dropped: 10.0.0.01 is
  * .1. false when it is none of these. */
 bool ip_parse(const char *text, struct ip *ret_ip, bool *ret_has_prefix);
-const char *ip_text(const struct ip *ip, char out[IP_TEXT]);        /* without the prefix */
+const char *ip_text(const struct ip *ip, char out[IP_TEXT]);	    /* without the prefix */
 const char *ip_prefix_text(const struct ip *ip, char out[IP_TEXT]); /* with it */
 
-unsigned ip_bits(const struct ip *ip);                     /* 32 or 128 */
-bool ip_same(const struct ip *a, const struct ip *b);      /* family and address */
-bool ip_in(const struct ip *ip, const struct ip *subnet);  /* address within subnet */
-bool ip_overlap(const struct ip *a, const struct ip *b);   /* two subnets share an address */
-struct ip ip_network(const struct ip *ip);                 /* host bits cleared */
+unsigned ip_bits(const struct ip *ip);			  /* 32 or 128 */
+bool ip_same(const struct ip *a, const struct ip *b);	  /* family and address */
+bool ip_in(const struct ip *ip, const struct ip *subnet); /* address within subnet */
+bool ip_overlap(const struct ip *a, const struct ip *b);  /* two subnets share an address */
+struct ip ip_network(const struct ip *ip);		  /* host bits cleared */
 
 /* The n-th address of a subnet (n from 0, the network itself); family 0 when it has fewer. The
  * subnet's prefix is kept. */

@@ -6,7 +6,7 @@
 
 #include "base/ip.h"
 
-#define REC_NULL UINT32_MAX /* the length of a string that is NULL */
+#define REC_NULL      UINT32_MAX /* the length of a string that is NULL */
 #define REC_DEPTH_MAX 8
 
 void rec_put_u32(struct strbuf *out, uint32_t value)
@@ -125,10 +125,11 @@ static const char *rec_str(struct arena *arena, struct rec_cursor *cursor)
 	return arena_strndup(arena, p, len);
 }
 
-static void rec_decode_at(struct arena *, struct rec_cursor *, const struct rec *, char *, int depth);
+static void rec_decode_at(struct arena *, struct rec_cursor *, const struct rec *, char *,
+			  int depth);
 
-static void rec_decode_list(struct arena *arena, struct rec_cursor *cursor, const struct rec *rec, char *base,
-			    int depth)
+static void rec_decode_list(struct arena *arena, struct rec_cursor *cursor, const struct rec *rec,
+			    char *base, int depth)
 {
 	uint32_t n = rec_u32(cursor);
 	size_t size = rec->type == REC_STRS ? sizeof(char *) : rec->size;
@@ -149,8 +150,8 @@ static void rec_decode_list(struct arena *arena, struct rec_cursor *cursor, cons
 	memcpy(base + rec->count_offset, &count, sizeof count);
 }
 
-static void rec_decode_at(struct arena *arena, struct rec_cursor *cursor, const struct rec *table, char *base,
-			  int depth)
+static void rec_decode_at(struct arena *arena, struct rec_cursor *cursor, const struct rec *table,
+			  char *base, int depth)
 {
 	const char *byte;
 

@@ -21,7 +21,7 @@ enum rec_type {
 	REC_INT,  /* int */
 	REC_STR,  /* const char *, may be NULL */
 	REC_MAC,  /* struct mac */
-	REC_IP,   /* struct ip */
+	REC_IP,	  /* struct ip */
 	REC_STRS, /* const char **, int n */
 	REC_ONE,  /* a struct in place */
 	REC_MANY, /* a pointer to structs, int n */
@@ -32,15 +32,29 @@ struct rec {
 	enum rec_type type;
 	size_t offset, count_offset;
 	const struct rec *sub; /* of REC_ONE and REC_MANY */
-	size_t size;           /* of one of REC_MANY */
+	size_t size;	       /* of one of REC_MANY */
 };
 
-#define REC(type_, s, field) { #field, type_, offsetof(s, field), 0, NULL, 0 }
-#define REC_LIST(s, field, count) { #field, REC_STRS, offsetof(s, field), offsetof(s, count), NULL, 0 }
-#define REC_SUB(s, field, table) { #field, REC_ONE, offsetof(s, field), 0, table, 0 }
-#define REC_SUBS(s, field, count, table, elem) \
-	{ #field, REC_MANY, offsetof(s, field), offsetof(s, count), table, sizeof(elem) }
-#define REC_END { NULL, REC_BOOL, 0, 0, NULL, 0 }
+#define REC(type_, s, field)                                                                       \
+	{                                                                                          \
+#field, type_, offsetof(s, field), 0, NULL, 0                                      \
+	}
+#define REC_LIST(s, field, count)                                                                  \
+	{                                                                                          \
+#field, REC_STRS, offsetof(s, field), offsetof(s, count), NULL, 0                  \
+	}
+#define REC_SUB(s, field, table)                                                                   \
+	{                                                                                          \
+#field, REC_ONE, offsetof(s, field), 0, table, 0                                   \
+	}
+#define REC_SUBS(s, field, count, table, elem)                                                     \
+	{                                                                                          \
+#field, REC_MANY, offsetof(s, field), offsetof(s, count), table, sizeof(elem)      \
+	}
+#define REC_END                                                                                    \
+	{                                                                                          \
+		NULL, REC_BOOL, 0, 0, NULL, 0                                                      \
+	}
 
 void rec_encode(struct strbuf *out, const struct rec *table, const void *s);
 
