@@ -107,6 +107,48 @@ static const struct rec proc_table[] = {
 	REC_END,
 };
 
+/* A pattern is watched from the program's first byte on. */
+static int proc_watch(struct proc *proc, const struct step *step, struct err *err)
+{
+	const struct op_ready *ready = step->args;
+	int r = regcomp(&proc->pattern, ready->pattern, REG_EXTENDED | REG_NOSUB);
+	char words[128];
+
+	if (r) {
+		(void)regerror(r, &proc->pattern, words, sizeof words);
+		err_at(err, step->line, step->col);
+		return err_set(err, -EINVAL, "console \"%s\": %s", ready->pattern, words);
+	}
+	proc->watching = true;
+	return pipe2(proc->notify, O_CLOEXEC | O_NONBLOCK) < 0 ? err_sys(err, -errno, "pipe") : 0;
+}
+
+int procs_init(struct ctx *ctx, struct err *err)
+{
+	int n = 0, r = 0;
+
+	for (int i = 0; i < ctx->plan->n_steps; i++)
+		n += ctx->plan->steps[i].op == OP_PROC;
+	ctx->procs = calloc((size_t)n + 1, sizeof *ctx->procs);
+	if (!ctx->procs)
+		return err_sys(err, -ENOMEM, "no memory for %d programs", n);
+	for (int i = 0; i < ctx->plan->n_steps; i++)
+		if (ctx->plan->steps[i].op == OP_PROC)
+			ctx->procs[ctx->n_procs++] = (struct proc){ .step = (uint32_t)i,
+								    .spawned = SPAWNED_NONE,
+								    .master = -1,
+								    .log = -1,
+								    .notify = { -1, -1 } };
+	for (int i = 0; i < ctx->plan->n_steps && r == 0; i++) {
+		const struct step *step = &ctx->plan->steps[i];
+		const struct op_ready *ready = step->args;
+
+		if (step->op == OP_READY && ready->kind == WAIT_CONSOLE)
+			r = proc_watch(ctx_proc(ctx, ready->proc_step), step, err);
+	}
+	return r;
+}
+
 struct proc *ctx_proc(struct ctx *ctx, uint32_t step)
 {
 	for (int k = 0; k < ctx->n_procs; k++)

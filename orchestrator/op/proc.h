@@ -31,6 +31,8 @@ struct proc {
 	uint64_t tail_len;      /* bytes ever written */
 };
 
+/* Makes ctx->procs, one a guest or service of the plan, their console patterns compiled. 0 or -errno. */
+int procs_init(struct ctx *ctx, struct err *err);
 struct proc *ctx_proc(struct ctx *ctx, uint32_t step);
 
 /* Takes what the pty has, at most once a call: to the log, the ring and the pattern; the bytes are

@@ -1,0 +1,99 @@
+/* client.c - the other side of the control socket. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "run/control.h"
+
+int control_connect(const struct labdir *dir, struct err *err)
+{
+	autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control", dir->fd);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
+		return err_sys(err, -errno, "cannot reach the lab %s", dir->name);
+	return take_fd(&fd);
+}
+
+static void take_fds(struct msghdr *msg, int *fds)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+			if (fds && i < CONTROL_FDS)
+				fds[i] = fd;
+			else
+				(void)close(fd);
+		}
+	}
+}
+
+static int receive(int fd, struct json_object **ret_answer, int *fds, struct err *err)
+{
+	static char data[CONTROL_BYTES];
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
+	} control;
+	struct iovec iov = { data, sizeof data - 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct json_object *object, *error = NULL;
+	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+
+	if (n <= 0)
+		return err_sys(err, n ? -errno : -ECONNRESET, "the lab did not answer");
+	take_fds(&msg, fds);
+	data[n] = '\0';
+	object = json_tokener_parse(data);
+	if (!json_object_is_type(object, json_type_object)) {
+		json_object_put(object);
+		return err_set(err, -EBADMSG, "the lab's answer cannot be read");
+	}
+	if (json_object_object_get_ex(object, "error", &error)) {
+		(void)err_set(err, -EREMOTEIO, "%s", json_object_get_string(error));
+		json_object_put(object);
+		return -EREMOTEIO;
+	}
+	*ret_answer = object;
+	return 0;
+}
+
+struct json_object *control_request(const char *what, const char *node)
+{
+	struct json_object *request = json_object_new_object();
+
+	json_object_object_add(request, "do", json_object_new_string(what));
+	if (node)
+		json_object_object_add(request, "node", json_object_new_string(node));
+	return request;
+}
+
+int control_call(int fd, struct json_object *request, int64_t deadline, struct json_object **ret_answer, int *fds,
+		 struct err *err)
+{
+	const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
+	int r = send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 ? -errno : 0;
+
+	for (int i = 0; fds && i < CONTROL_FDS; i++)
+		fds[i] = -1;
+	json_object_put(request);
+	if (r < 0)
+		return err_sys(err, r, "cannot reach the lab");
+	r = io_wait(fd, POLLIN, deadline);
+	if (r <= 0)
+		return err_set(err, r ? r : -ETIMEDOUT, "the lab does not answer");
+	return receive(fd, ret_answer, fds, err);
+}

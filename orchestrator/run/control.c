@@ -1,0 +1,299 @@
+/* control.c - the worker's side of the control socket. */
+#include "run/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "run/loop.h"
+#include "sys/pidfd.h"
+#include "sys/spawn.h"
+
+#define RESTART_GRACE_MS 5000
+
+static bool answer_fds(const struct client *client, struct json_object *answer, const int *fds, int n_fds)
+{
+	const char *text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN);
+	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
+	} control = { 0 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	bool ok;
+
+	if (n_fds) {
+		struct cmsghdr *c;
+
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n_fds);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n_fds);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * (size_t)n_fds);
+	}
+	ok = sendmsg(client->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+	json_object_put(answer);
+	return ok;
+}
+
+static bool answer(const struct client *client, struct json_object *object)
+{
+	return answer_fds(client, object, NULL, 0);
+}
+
+static bool refuse(const struct client *client, const char *words)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "error", json_object_new_string(words));
+	return answer(client, object);
+}
+
+static struct proc *proc_named(struct loop *loop, const char *name)
+{
+	for (int i = 0; i < loop->ctx->n_procs; i++)
+		if (str_eq(ctx_step(loop->ctx, loop->ctx->procs[i].step)->what, name))
+			return &loop->ctx->procs[i];
+	return NULL;
+}
+
+/* ---- status */
+
+static const char *const state_words[] = {
+	[PROC_IDLE] = "waiting",
+	[PROC_RUNNING] = "running",
+	[PROC_ENDED] = "ended",
+	[PROC_BACKOFF] = "restarting",
+};
+
+static struct json_object *status_proc(struct loop *loop, const struct proc *proc)
+{
+	struct json_object *o = json_object_new_object();
+	char words[64];
+
+	json_object_object_add(o, "of", json_object_new_string(ctx_step(loop->ctx, proc->step)->what));
+	json_object_object_add(o, "state", json_object_new_string(state_words[proc->state]));
+	if (proc->state == PROC_RUNNING)
+		json_object_object_add(o, "pid", json_object_new_int(loop->ctx->slots[proc->step].mark.pid));
+	if (proc->ended_ms) {
+		json_object_object_add(o, "last",
+				       json_object_new_string(spawn_status_words(proc->status, words)));
+		json_object_object_add(o, "ago_ms", json_object_new_int64(io_now_ms() - proc->ended_ms));
+	}
+	json_object_object_add(o, "restarts", json_object_new_int((int)proc->restarts));
+	return o;
+}
+
+/* Answers in pieces of a hundred programs, so that no message grows with the lab. */
+static bool do_status(struct loop *loop, const struct client *client, struct json_object *request)
+{
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array(), *from = NULL;
+	int at = json_object_object_get_ex(request, "from", &from) ? json_object_get_int(from) : 0;
+	int end;
+
+	if (at < 0 || at > loop->ctx->n_procs)
+		at = loop->ctx->n_procs;
+	end = at + 100 < loop->ctx->n_procs ? at + 100 : loop->ctx->n_procs;
+	for (int i = at; i < end; i++)
+		json_object_array_add(list, status_proc(loop, &loop->ctx->procs[i]));
+	json_object_object_add(o, "state",
+			       json_object_new_string(loop->journal->head->state == JOURNAL_READY  ? "ready" :
+						      loop->journal->head->state == JOURNAL_FAILED ? "failed" :
+												     "starting"));
+	if (loop->expires)
+		json_object_object_add(o, "expires_ms", json_object_new_int64(loop->expires - io_now_ms()));
+	json_object_object_add(o, "programs", list);
+	if (end < loop->ctx->n_procs)
+		json_object_object_add(o, "more_from", json_object_new_int(end));
+	return answer(client, o);
+}
+
+/* ---- enter: what exec and shell need of a node */
+
+static bool do_enter(struct loop *loop, const struct client *client, const struct plan_node *node)
+{
+	const struct plan *plan = loop->ctx->plan;
+	struct json_object *o;
+	autofd int pidfd = -1;
+	int fds[CONTROL_FDS], n = 1;
+
+	if (node->guest)
+		return refuse(client, "a guest has no namespace to enter");
+	fds[0] = plan->spaces[node->space].fd;
+	o = json_object_new_object();
+	if (node->cell_step >= 0) {
+		const struct spawn_mark *mark = &loop->ctx->slots[node->cell_step].mark;
+
+		pidfd = spawn_pidfd(mark->pid, mark->start_time);
+		if (pidfd < 0) {
+			json_object_put(o);
+			return refuse(client, "its processes are not there");
+		}
+		fds[n++] = pidfd;
+		json_object_object_add(o, "cell", json_object_new_boolean(true));
+	} else if (plan->mounts_fd >= 0) {
+		fds[n++] = plan->mounts_fd;
+	}
+	return answer_fds(client, o, fds, n);
+}
+
+/* ---- console, restart, down */
+
+static bool do_console(struct loop *loop, struct client *client, const char *name)
+{
+	struct proc *proc = proc_named(loop, name);
+	size_t len, at;
+
+	if (!proc)
+		return refuse(client, "it has no terminal");
+	client->console = proc;
+	if (!answer(client, json_object_new_object()))
+		return false;
+	len = proc->tail_len < PROC_TAIL ? (size_t)proc->tail_len : PROC_TAIL;
+	at = (size_t)((proc->tail_len - len) % PROC_TAIL);
+	if (at + len > PROC_TAIL) {
+		(void)send(client->fd, proc->tail + at, PROC_TAIL - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		len -= PROC_TAIL - at;
+		at = 0;
+	}
+	if (len)
+		(void)send(client->fd, proc->tail + at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return true;
+}
+
+/* The loop turns while it ends, so that its last words are read. */
+static void proc_stop(struct loop *loop, struct proc *proc)
+{
+	int64_t deadline = io_now_ms() + RESTART_GRACE_MS;
+
+	proc->stopping = true;
+	if (proc->state == PROC_RUNNING && proc->spawned.pidfd >= 0) {
+		(void)pidfd_signal(proc->spawned.pidfd, SIGTERM);
+		while (proc->state == PROC_RUNNING && !loop->stop && io_now_ms() < deadline)
+			(void)loop_wait(loop, -1, 0, io_now_ms() + 20);
+		if (proc->state == PROC_RUNNING)
+			(void)pidfd_signal(proc->spawned.pidfd, SIGKILL);
+		while (proc->state == PROC_RUNNING && !loop->stop && io_now_ms() < deadline + RESTART_GRACE_MS)
+			(void)loop_wait(loop, -1, 0, io_now_ms() + 20);
+	}
+	proc->stopping = false;
+}
+
+static bool do_restart(struct loop *loop, const struct client *client, const char *name)
+{
+	struct proc *proc = proc_named(loop, name);
+	struct err err;
+
+	if (!proc)
+		return refuse(client, "it is neither a guest nor a service");
+	proc_stop(loop, proc);
+	if (proc->state == PROC_RUNNING || loop->stop)
+		return refuse(client, "it could not be stopped");
+	if (proc_again(loop->ctx, proc, &err) < 0) {
+		proc->state = PROC_ENDED;
+		return refuse(client, err.msg);
+	}
+	loop_watch(loop, proc);
+	return answer(client, json_object_new_object());
+}
+
+static bool do_down(struct loop *loop, struct client *client)
+{
+	struct journal_head *head = loop->journal->head;
+
+	for (int i = 0; i < JOURNAL_WAITERS; i++) {
+		if (head->waiters[i] >= 0)
+			continue;
+		if (!answer(client, json_object_new_object()))
+			return false;
+		head->waiters[i] = take_fd(&client->fd); /* it stays open in the guardian's table */
+		loop->stop = true;
+		return false;
+	}
+	loop->stop = true;
+	return refuse(client, "too many wait for it already");
+}
+
+/* ---- messages */
+
+static const struct plan_node *node_named(const struct plan *plan, const char *name)
+{
+	for (int i = 0; i < plan->n_nodes; i++)
+		if (str_eq(plan->nodes[i].name, name))
+			return &plan->nodes[i];
+	return NULL;
+}
+
+static bool dispatch(struct loop *loop, struct client *client, struct json_object *request)
+{
+	struct json_object *o = NULL;
+	const char *what = json_object_object_get_ex(request, "do", &o) ? json_object_get_string(o) : "";
+	const char *name = json_object_object_get_ex(request, "node", &o) ? json_object_get_string(o) : "";
+	const struct plan_node *node;
+
+	if (str_eq(what, "status"))
+		return do_status(loop, client, request);
+	if (str_eq(what, "down"))
+		return do_down(loop, client);
+	if (str_eq(what, "console"))
+		return do_console(loop, client, name);
+	if (str_eq(what, "restart"))
+		return do_restart(loop, client, name);
+	node = node_named(loop->ctx->plan, name);
+	if (str_eq(what, "enter") && node)
+		return do_enter(loop, client, node);
+	return refuse(client, node ? "unknown request" : "no such node");
+}
+
+bool control_message(struct loop *loop, struct client *client)
+{
+	char data[CONTROL_BYTES];
+	ssize_t n = recv(client->fd, data, sizeof data - 1, MSG_DONTWAIT | MSG_TRUNC);
+	struct json_tokener *tokener;
+	struct json_object *request;
+	bool keep;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	if (n <= 0 || (size_t)n >= sizeof data)
+		return false;
+	if (client->console) {
+		if (client->console->master >= 0)
+			(void)!write(client->console->master, data, (size_t)n);
+		return true;
+	}
+	data[n] = '\0';
+	tokener = json_tokener_new_ex(4);
+	request = tokener ? json_tokener_parse_ex(tokener, data, (int)n) : NULL;
+	keep = json_object_is_type(request, json_type_object) && dispatch(loop, client, request);
+	json_object_put(request);
+	if (tokener)
+		json_tokener_free(tokener);
+	return keep;
+}
+
+bool control_accept(struct loop *loop)
+{
+	autofd int fd = accept4(loop->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+
+	if (fd < 0)
+		return false;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || (peer.uid != 0 && peer.uid != loop->owner))
+		return true;
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		if (loop->clients[i].fd < 0) {
+			loop->clients[i] = (struct client){ .fd = take_fd(&fd) };
+			return true;
+		}
+	return true;
+}

@@ -1,0 +1,187 @@
+/* down.c - taking a lab down from outside, and what a crash left. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "run/control.h"
+#include "run/run.h"
+#include "sys/pidfd.h"
+#include "sys/spawn.h"
+
+#define ANSWER_MS 2000   /* a worker that turns its loop answers within this */
+#define MARGIN_MS 90000  /* beside hooks and graces: the kernel's part of a large lab */
+#define INSIST_MS 8000   /* a guardian kills a worker that does not end within 3 s */
+
+/* How long a teardown may take: hooks one after another, all graces at once. */
+static int64_t down_ms(const struct plan *plan)
+{
+	int64_t ms = MARGIN_MS;
+	uint32_t grace = 0;
+
+	for (int i = 0; i < plan->n_steps; i++) {
+		const struct step *step = &plan->steps[i];
+
+		if (step->op == OP_HOOK)
+			ms += ((const struct op_hook *)step->args)->down_timeout_ms;
+		if (step->op == OP_PROC && ((const struct op_proc *)step->args)->grace_ms > grace)
+			grace = ((const struct op_proc *)step->args)->grace_ms;
+	}
+	return ms + grace;
+}
+
+static int mark_pidfd(const struct spawn_mark *mark)
+{
+	return mark->pid ? spawn_pidfd(mark->pid, mark->start_time) : -ESRCH;
+}
+
+static void mark_signal(const struct spawn_mark *mark, int sig)
+{
+	autofd int pidfd = mark_pidfd(mark);
+
+	if (pidfd >= 0)
+		(void)pidfd_signal(pidfd, sig);
+}
+
+/* Asks the worker. 0 with the connection in *ret_fd, or -errno. */
+static int ask(const struct labdir *dir, int *ret_fd, struct err *err)
+{
+	autofd int fd = control_connect(dir, err);
+	struct json_object *answer = NULL;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = control_call(fd, control_request("down", NULL), io_now_ms() + ANSWER_MS, &answer, NULL, err);
+	if (r < 0)
+		return r;
+	json_object_put(answer);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* The status byte, then the end. 0, 1 when something is left, -errno without one. */
+static int await_status(int fd, int64_t deadline)
+{
+	char byte = 0;
+	int r = io_wait(fd, POLLIN, deadline);
+
+	if (r <= 0)
+		return r ? r : -ETIMEDOUT;
+	return recv(fd, &byte, 1, 0) == 1 ? byte : -ECONNRESET;
+}
+
+/* Waits for the end of both processes. */
+static bool both_end(const struct journal *journal, int64_t deadline)
+{
+	const struct spawn_mark *marks[] = { &journal->head->worker, &journal->head->guardian };
+
+	for (size_t k = 0; k < COUNT(marks); k++) {
+		autofd int pidfd = mark_pidfd(marks[k]);
+
+		if (pidfd >= 0 && io_wait(pidfd, POLLIN, deadline) <= 0)
+			return false;
+	}
+	return true;
+}
+
+/* The worker does not answer: the guardian is asked, which kills it; then both are killed. */
+static void insist(const struct journal *journal)
+{
+	const struct journal_head *head = journal->head;
+
+	mark_signal(&head->guardian, SIGCONT); /* one that is suspended does its work yet */
+	mark_signal(&head->guardian, SIGTERM);
+	if (mark_pidfd(&head->guardian) == -ESRCH)
+		mark_signal(&head->worker, SIGTERM);
+	if (both_end(journal, io_now_ms() + INSIST_MS + down_ms(journal->plan)))
+		return;
+	mark_signal(&head->worker, SIGKILL);
+	mark_signal(&head->guardian, SIGKILL);
+	(void)both_end(journal, io_now_ms() + INSIST_MS);
+}
+
+static int down_alive(const struct labdir *dir, const struct journal *journal, struct err *err)
+{
+	autofd int fd = -1;
+	int r;
+
+	mark_signal(&journal->head->guardian, SIGCONT);
+	r = ask(dir, &fd, err);
+	if (r == 0)
+		r = await_status(fd, io_now_ms() + down_ms(journal->plan));
+	if (r >= 0) {
+		(void)both_end(journal, io_now_ms() + INSIST_MS);
+		return r;
+	}
+	insist(journal);
+	return 0;
+}
+
+int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, struct err *err)
+{
+	struct journal journal autojournal = JOURNAL_NONE;
+	struct teardown_result result;
+	struct ctx ctx;
+	int r = labdir_lock(dir, err);
+
+	if (r < 0)
+		return r;
+	r = journal_open(dir->fd, &journal, err);
+	if (r == -ENOENT || r == -ESTALE) { /* nothing was made, or nothing of it lives */
+		r = labdir_remove(dir, false, err);
+		return r < 0 ? r : 1;
+	}
+	if (r < 0) {
+		labdir_unlock(dir);
+		return r;
+	}
+	r = teardown_ctx(&ctx, &journal, dir->path, dir->fd, false, err);
+	if (r < 0)
+		return r;
+	teardown_run(&ctx, &journal, &result);
+	nlb_free(&ctx.batch);
+	fd_closep(&ctx.host_net);
+	strbuf_puts(problems, result.problems.text);
+	teardown_words(&result, words);
+	r = result.problems.len ? 0 : labdir_remove(dir, journal.head->keep_logs, err);
+	strbuf_free(&result.problems);
+	labdir_unlock(dir);
+	return r < 0 ? r : 1;
+}
+
+int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words, struct err *err)
+{
+	struct strbuf problems autostr = STRBUF_INIT;
+	struct journal journal autojournal = JOURNAL_NONE;
+	struct labdir again autolabdir = LABDIR_NONE;
+	int r = 0;
+
+	*ret_outcome = DOWN_DONE;
+	if (labdir_alive(dir)) {
+		r = journal_open(dir->fd, &journal, err);
+		if (r < 0)
+			return r;
+		r = down_alive(dir, &journal, err);
+		if (r > 0)
+			strbuf_puts(words, "something is left: tapnet-lab gc\n");
+	}
+	if (labdir_open(dir->name, false, &again, err) == -ENOENT)
+		return 0;
+	if (r == 0) /* dead before its work was done */
+		r = run_gc(&again, words, &problems, err);
+	if (r == -ESTALE || r == -ENOENT)
+		return 0;
+	if (problems.len) {
+		strbuf_puts(words, problems.text);
+		*ret_outcome = DOWN_LEFT;
+	} else if (r > 0 && labdir_alive(dir)) {
+		*ret_outcome = DOWN_LEFT;
+	}
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,262 @@
+/* guardian.c - see run.h: the process that waits, and tears down. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "run/run.h"
+#include "sys/ns.h"
+#include "sys/pidfd.h"
+#include "sys/spawn.h"
+
+#define STOP_MS 3000      /* a worker that was asked to stop ends within this, or is killed */
+#define FDS_SPARE 256     /* beside the planned ones: consoles, clients, files for a moment */
+#define FDS_A_PROGRAM 6   /* pidfd, pty, log, a pipe, and one to spare */
+
+int run_limits(const struct plan *plan, struct err *err)
+{
+	struct rlimit limit;
+	rlim_t need = (rlim_t)plan->fd_end + FDS_SPARE;
+
+	for (int i = 0; i < plan->n_steps; i++)
+		need += plan->steps[i].op == OP_PROC ? FDS_A_PROGRAM : 0;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return err_sys(err, -errno, "getrlimit");
+	if (limit.rlim_cur >= need)
+		return 0;
+	limit.rlim_cur = need;
+	if (limit.rlim_max < need)
+		limit.rlim_max = need;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+		err_set(err, -EMFILE, "the lab needs %ju open files, and this user may have fewer: ulimit -Hn %ju",
+			(uintmax_t)need, (uintmax_t)need);
+		err->status = EXIT_UNABLE;
+		return err->code;
+	}
+	return 0;
+}
+
+/* Fills every planned fd number, so that no other open takes it, and the table has its size before
+ * it is shared: each later doubling would cost a grace period of the kernel's. */
+static int reserve_fds(const struct plan *plan, struct err *err)
+{
+	autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return err_sys(err, -errno, "cannot open /dev/null");
+	for (int fd = plan->fd_end - 1; fd >= FD_PLANNED; fd--)
+		if (dup3(null, fd, O_CLOEXEC) < 0)
+			return err_sys(err, -errno, "cannot reserve %d fds", plan->fd_end);
+	return 0;
+}
+
+/* 0, 1 and 2 are the caller's: who reads them must see their end when the caller ends. */
+static int detach_stdio(struct err *err)
+{
+	autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd <= 2; fd++)
+		if (null < 0 || dup2(null, fd) < 0) /* not CLOEXEC: a program's 0, 1, 2 are always there */
+			return err_sys(err, -errno, "cannot open /dev/null");
+	return 0;
+}
+
+struct guardian {
+	const struct up_request *request;
+	struct labdir dir;
+	int report;
+	struct journal journal;
+	int self, signals, watch;
+	struct spawned worker;
+	sigset_t mask;
+	struct ctx ctx;
+};
+
+static int guardian_prepare(struct guardian *guardian, struct err *err)
+{
+	const struct up_request *request = guardian->request;
+	struct labdir *dir = &guardian->dir;
+	int r;
+
+	(void)setsid();
+	(void)prctl(PR_SET_NAME, "tapnet-guard");
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	(void)signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&guardian->mask);
+	sigaddset(&guardian->mask, SIGTERM);
+	sigaddset(&guardian->mask, SIGINT);
+	sigaddset(&guardian->mask, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &guardian->mask, NULL);
+	r = detach_stdio(err);
+	if (r == 0)
+		r = labdir_lock(dir, err);
+	if (r == -EBUSY)
+		err->status = EXIT_STATE;
+	if (r < 0)
+		return r;
+	r = journal_create(dir->fd, &request->meta, request->plan, &guardian->journal, err);
+	if (r < 0)
+		return r;
+	guardian->journal.head->report = guardian->report;
+	guardian->journal.head->guardian =
+		(struct spawn_mark){ .pid = getpid(), .start_time = spawn_start_time(getpid()) };
+	guardian->self = spawn_pidfd(getpid(), guardian->journal.head->guardian.start_time);
+	guardian->signals = signalfd(-1, &guardian->mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	guardian->watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (guardian->self < 0 || guardian->signals < 0)
+		return err_sys(err, -errno, "cannot prepare the guardian");
+	if (guardian->watch >= 0) /* without it a vanished run directory is noticed by `gc` only */
+		(void)inotify_add_watch(guardian->watch, dir->path, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF);
+	r = teardown_ctx(&guardian->ctx, &guardian->journal, dir->path, dir->fd, true, err);
+	return r < 0 ? r : reserve_fds(request->plan, err);
+}
+
+/* The journal's file is gone: a login manager removed the run directory. */
+static bool run_dir_gone(const struct guardian *guardian)
+{
+	char events[4096];
+	struct stat ours, there;
+
+	while (read(guardian->watch, events, sizeof events) > 0)
+		;
+	return fstat(guardian->journal.fd, &ours) < 0 || fstatat(guardian->dir.fd, "journal", &there, 0) < 0 ||
+	       ours.st_ino != there.st_ino;
+}
+
+/* Waits for the worker's end; asks for it when told to, and then insists. */
+static void guardian_watch(struct guardian *guardian)
+{
+	int64_t deadline = INT64_MAX;
+	int status;
+
+	for (;;) {
+		struct pollfd p[3] = { { .fd = guardian->worker.pidfd, .events = POLLIN },
+				       { .fd = guardian->signals, .events = POLLIN },
+				       { .fd = guardian->watch, .events = POLLIN } };
+		struct signalfd_siginfo info;
+		int n = poll(p, 3, deadline == INT64_MAX ? -1 : io_left_ms(deadline));
+
+		if (n > 0 && p[0].revents) {
+			(void)spawn_wait(guardian->worker.pidfd, io_now_ms(), &status);
+			return;
+		}
+		if ((n > 0 && p[1].revents && read(guardian->signals, &info, sizeof info) > 0) ||
+		    (n > 0 && p[2].revents && run_dir_gone(guardian))) {
+			(void)pidfd_signal(guardian->worker.pidfd, SIGTERM);
+			deadline = io_now_ms() + STOP_MS;
+		} else if (io_now_ms() >= deadline) {
+			(void)pidfd_signal(guardian->worker.pidfd, SIGKILL); /* it may be suspended */
+			deadline = INT64_MAX;
+		}
+	}
+}
+
+static void tell_waiters(struct journal *journal, bool left)
+{
+	for (int i = 0; i < JOURNAL_WAITERS; i++) {
+		int fd = journal->head->waiters[i];
+
+		if (fd < 0)
+			continue;
+		(void)send(fd, left ? "\1" : "\0", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)close(fd);
+		journal->head->waiters[i] = -1;
+	}
+}
+
+void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir)
+{
+	struct teardown_result result;
+	struct strbuf words autostr = STRBUF_INIT;
+	int report = journal->head->report;
+	struct err err;
+	bool left;
+
+	teardown_run(ctx, journal, &result);
+	left = result.problems.len > 0;
+	if (left) {
+		strbuf_puts(&words, result.problems.text);
+	} else {
+		teardown_words(&result, &words);
+		strbuf_printf(&words, " in %lld ms", (long long)result.ms);
+	}
+	/* What could not be undone keeps its journal, for `gc`. */
+	if (left)
+		labdir_unlock(dir);
+	else if (labdir_remove(dir, journal->head->keep_logs, &err) < 0)
+		strbuf_printf(&words, "%s%s", words.len ? "\n" : "", err.msg);
+	report_send(report, REPORT_UNDONE, left, words.text, words.len);
+	tell_waiters(journal, left);
+	strbuf_free(&result.problems);
+}
+
+static int guardian_main(void *arg)
+{
+	struct guardian *guardian = arg;
+	struct err err = { 0 };
+	struct worker worker = { .request = guardian->request,
+				 .journal = &guardian->journal,
+				 .dir = &guardian->dir,
+				 .report = guardian->report };
+	int r = guardian_prepare(guardian, &err);
+
+	if (r == 0) {
+		worker.guardian = guardian->self;
+		worker.signals = &guardian->mask;
+		r = spawn_fork(CLONE_FILES, NULL, 0, worker_main, &worker, &guardian->worker, &err);
+	}
+	if (r < 0) { /* nothing was made but the directory, if that is ours */
+		report_error(guardian->report, &err);
+		if (guardian->dir.lock >= 0)
+			(void)labdir_remove(&guardian->dir, false, &err);
+		return 1;
+	}
+	guardian_watch(guardian);
+	run_finish(&guardian->ctx, &guardian->journal, &guardian->dir);
+	return 0;
+}
+
+int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd, struct err *err)
+{
+	autofd int mine = -1, theirs = -1;
+	struct guardian guardian = { .request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1 };
+	struct spawned spawned = SPAWNED_NONE;
+	int keep[3], pair[2], n = 0, r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, -errno, "socketpair");
+	mine = pair[0];
+	theirs = pair[1];
+	guardian.report = theirs;
+	guardian.journal = JOURNAL_NONE;
+	guardian.worker = SPAWNED_NONE;
+	keep[n++] = dir->base_fd;
+	keep[n++] = dir->fd;
+	keep[n++] = theirs;
+	for (int i = 1; i < n; i++) /* ascending */
+		for (int k = i; k > 0 && keep[k] < keep[k - 1]; k--) {
+			int t = keep[k];
+
+			keep[k] = keep[k - 1];
+			keep[k - 1] = t;
+		}
+	r = spawn_fork(0, keep, n, guardian_main, &guardian, &spawned, err);
+	if (r < 0)
+		return r;
+	fd_closep(&spawned.pidfd); /* it outlives us */
+	fd_closep(&spawned.report);
+	*ret_fd = take_fd(&mine);
+	return 0;
+}

@@ -1,0 +1,242 @@
+/* loop.c - see loop.h. */
+#include "run/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+
+enum watch { WATCH_SIGNAL, WATCH_GUARDIAN, WATCH_CALLER, WATCH_LISTEN, WATCH_CLIENT, WATCH_TTY, WATCH_END, WATCH_EXTRA };
+
+static uint64_t watch_data(enum watch what, size_t index)
+{
+	return (uint64_t)what << 32 | (uint32_t)index;
+}
+
+static int watch_add(struct loop *loop, int fd, uint32_t events, enum watch what, size_t index)
+{
+	struct epoll_event event = { .events = events, .data.u64 = watch_data(what, index) };
+
+	return epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int listen_on(int dir_fd, struct err *err)
+{
+	autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	/* Through /proc, since the directory's own path may be longer than an address holds. */
+	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control", dir_fd);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(fd, CLIENTS_MAX) < 0)
+		return err_sys(err, -errno, "cannot open the control socket");
+	return take_fd(&fd);
+}
+
+int loop_init(struct loop *loop, int dir_fd, struct err *err)
+{
+	sigset_t set;
+	int r;
+
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		loop->clients[i] = (struct client){ .fd = -1 };
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+	loop->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (loop->epoll < 0 || loop->signals < 0)
+		return err_sys(err, -errno, "cannot make the event loop");
+	loop->listen = listen_on(dir_fd, err);
+	if (loop->listen < 0)
+		return loop->listen;
+	r = watch_add(loop, loop->signals, EPOLLIN, WATCH_SIGNAL, 0);
+	if (r == 0)
+		r = watch_add(loop, loop->guardian, EPOLLIN, WATCH_GUARDIAN, 0);
+	if (r == 0)
+		r = watch_add(loop, loop->listen, EPOLLIN, WATCH_LISTEN, 0);
+	if (r == 0 && loop->caller >= 0)
+		r = watch_add(loop, loop->caller, EPOLLRDHUP, WATCH_CALLER, 0);
+	return r < 0 ? err_sys(err, r, "cannot make the event loop") : 0;
+}
+
+void loop_watch(struct loop *loop, struct proc *proc)
+{
+	size_t index = (size_t)(proc - loop->ctx->procs);
+
+	(void)watch_add(loop, proc->master, EPOLLIN, WATCH_TTY, index);
+	(void)watch_add(loop, proc->spawned.pidfd, EPOLLIN, WATCH_END, index);
+}
+
+/* ---- what can happen */
+
+static void client_close(struct loop *loop, struct client *client)
+{
+	(void)loop;
+	fd_closep(&client->fd);
+	client->console = NULL;
+}
+
+/* A console that does not read loses output; it never holds the guest up. */
+static void to_consoles(void *arg, struct proc *proc, const char *data, size_t len)
+{
+	struct loop *loop = arg;
+
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		if (loop->clients[i].fd >= 0 && loop->clients[i].console == proc)
+			(void)send(loop->clients[i].fd, data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void on_tty(struct loop *loop, struct proc *proc)
+{
+	if (proc->master >= 0 && !proc_read(proc, to_consoles, loop))
+		(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, proc->master, NULL);
+}
+
+static void on_end(struct loop *loop, struct proc *proc)
+{
+	if (proc->spawned.pidfd < 0)
+		return;
+	(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, proc->spawned.pidfd, NULL);
+	if (proc->master >= 0)
+		(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, proc->master, NULL);
+	proc_ended(loop->ctx, proc);
+}
+
+static void on_client(struct loop *loop, struct client *client)
+{
+	if (client->fd >= 0 && !control_message(loop, client))
+		client_close(loop, client);
+}
+
+static void on_listen(struct loop *loop)
+{
+	while (control_accept(loop))
+		;
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (loop->clients[i].fd >= 0) /* a second time is refused, and that is fine */
+			(void)watch_add(loop, loop->clients[i].fd, EPOLLIN | EPOLLRDHUP, WATCH_CLIENT, i);
+}
+
+static void on_signal(struct loop *loop)
+{
+	struct signalfd_siginfo info;
+
+	if (read(loop->signals, &info, sizeof info) == (ssize_t)sizeof info)
+		loop->stop = true;
+}
+
+/* Returns whether it was the extra fd. */
+static bool loop_event(struct loop *loop, const struct epoll_event *event)
+{
+	size_t index = (uint32_t)event->data.u64;
+
+	switch ((enum watch)(event->data.u64 >> 32)) {
+	case WATCH_SIGNAL:
+		on_signal(loop);
+		break;
+	case WATCH_GUARDIAN:
+		loop->guardian_died = loop->stop = true;
+		break;
+	case WATCH_CALLER:
+		loop->stop = true;
+		break;
+	case WATCH_LISTEN:
+		on_listen(loop);
+		break;
+	case WATCH_CLIENT:
+		on_client(loop, &loop->clients[index]);
+		break;
+	case WATCH_TTY:
+		on_tty(loop, &loop->ctx->procs[index]);
+		break;
+	case WATCH_END:
+		on_end(loop, &loop->ctx->procs[index]);
+		break;
+	case WATCH_EXTRA:
+		return true;
+	}
+	return false;
+}
+
+/* Programs whose back-off has passed start again. Returns when the next one is due. */
+static int64_t again(struct loop *loop, int64_t due)
+{
+	for (int i = 0; i < loop->ctx->n_procs; i++) {
+		struct proc *proc = &loop->ctx->procs[i];
+		struct err err;
+
+		if (proc->state != PROC_BACKOFF)
+			continue;
+		if (proc->again_ms > io_now_ms()) {
+			due = proc->again_ms < due ? proc->again_ms : due;
+			continue;
+		}
+		proc->restarts++;
+		if (proc_again(loop->ctx, proc, &err) == 0)
+			loop_watch(loop, proc);
+		else
+			proc->state = PROC_ENDED;
+	}
+	return due;
+}
+
+/* One turn, until deadline at most. Returns whether the extra fd is ready. */
+static bool loop_turn(struct loop *loop, int64_t deadline)
+{
+	struct epoll_event events[32];
+	bool extra = false;
+	int64_t due = again(loop, deadline);
+	int n;
+
+	if (loop->expires && loop->expires < due)
+		due = loop->expires;
+	n = epoll_wait(loop->epoll, events, (int)COUNT(events), io_left_ms(due));
+	for (int i = 0; i < n; i++)
+		extra = loop_event(loop, &events[i]) || extra;
+	if (loop->expires && io_now_ms() >= loop->expires)
+		loop->stop = true;
+	return extra;
+}
+
+int loop_wait(struct loop *loop, int fd, short events, int64_t deadline)
+{
+	bool ready = false;
+
+	if (fd >= 0) {
+		int r = watch_add(loop, fd, (uint32_t)events, WATCH_EXTRA, 0);
+
+		if (r < 0)
+			return r;
+	}
+	while (!ready && !loop->stop && io_now_ms() < deadline)
+		ready = loop_turn(loop, deadline);
+	if (fd >= 0)
+		(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);
+	return ready ? 1 : loop->stop ? -ECANCELED : 0;
+}
+
+void loop_run(struct loop *loop)
+{
+	while (!loop->stop)
+		(void)loop_turn(loop, INT64_MAX);
+}
+
+void loop_close(struct loop *loop)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		client_close(loop, &loop->clients[i]);
+	fd_closep(&loop->listen);
+	fd_closep(&loop->signals);
+	fd_closep(&loop->epoll);
+}

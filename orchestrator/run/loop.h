@@ -1,0 +1,49 @@
+/* loop.h - the worker's event loop: guests and their consoles, clients, signals, the guardian.
+ *
+ * The same loop serves the way up (it turns while a step waits) and the lab at rest.
+ */
+#ifndef TAPNET_RUN_LOOP_H
+#define TAPNET_RUN_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "op/proc.h"
+#include "run/journal.h"
+
+#define CLIENTS_MAX 64
+
+struct client {
+	int fd;             /* -1: free */
+	struct proc *console; /* attached to this one's terminal, NULL */
+};
+
+struct loop {
+	struct ctx *ctx;
+	struct journal *journal;
+	int epoll, signals, listen;
+	int guardian;       /* pidfd */
+	int caller;         /* the report socket while `up` waits, -1 */
+	uint32_t owner;     /* uid that may speak to us, beside root */
+	bool stop;          /* the lab is to come down */
+	bool guardian_died;
+	int64_t expires;    /* --ttl: ms of io_now_ms(), 0 never */
+	struct client clients[CLIENTS_MAX];
+};
+
+/* Opens epoll, signalfd (SIGTERM, SIGINT, SIGHUP must be blocked) and the control socket. 0 or -errno. */
+int loop_init(struct loop *loop, int dir_fd, struct err *err);
+/* Turns until stop. */
+void loop_run(struct loop *loop);
+/* Turns until fd (-1: none) is ready for events: 1; 0 past the deadline; -ECANCELED when the lab is
+ * to come down. */
+int loop_wait(struct loop *loop, int fd, short events, int64_t deadline);
+/* A guest or service was started: its terminal and its end are watched. */
+void loop_watch(struct loop *loop, struct proc *proc);
+void loop_close(struct loop *loop);
+
+/* control.c: one message of a client. false: hang up. */
+bool control_message(struct loop *loop, struct client *client);
+bool control_accept(struct loop *loop);
+
+#endif

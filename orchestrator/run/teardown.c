@@ -1,0 +1,361 @@
+/* teardown.c - see teardown.h.
+ *
+ *   programs (SIGTERM, a grace, SIGKILL; all at once) ─▶ down hooks, while our TAP fds are open ─▶
+ *   links by group, one message a namespace ─▶ TAP fds ─▶ namespaces, back to back ─▶ what is in the
+ *   host ─▶ the kernel has let go
+ *
+ * Each phase tells what it could not do and goes on: a failure never keeps the rest from being undone.
+ */
+#include "run/teardown.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "sys/ns.h"
+#include "sys/pidfd.h"
+
+#define KILL_MS 3000      /* SIGKILL takes effect well within this */
+#define LINKS_MS 60000    /* a thousand TAPs are deleted in less than a second */
+#define CONFIRM_MS 60000  /* the kernel lets go of thousands of namespaces in a few seconds */
+
+static int plain_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
+{
+	(void)ctx;
+	if (fd >= 0)
+		return io_wait(fd, events, deadline);
+	(void)poll(NULL, 0, io_left_ms(deadline));
+	return 0;
+}
+
+int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd, bool have_fds, struct err *err)
+{
+	int r;
+
+	*ctx = CTX_NONE;
+	ctx->plan = journal->plan;
+	ctx->slots = journal->slots;
+	ctx->dir = journal->meta.dir;
+	ctx->run = run;
+	ctx->run_fd = run_fd;
+	ctx->env = (const char *const *)journal->meta.env;
+	ctx->have_fds = have_fds;
+	ctx->wait = plain_wait;
+	ctx->deadline = INT64_MAX;
+	ctx->host_net = ns_self("net", err);
+	if (ctx->host_net < 0)
+		return ctx->host_net;
+	r = nlb_init(&ctx->batch, err);
+	return r;
+}
+
+static void problem(struct teardown_result *result, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void problem(struct teardown_result *result, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	strbuf_printf(&result->problems, "%s\n", text);
+}
+
+/* ---- programs */
+
+struct victim {
+	int pidfd;
+	uint32_t step;
+};
+
+struct victims {
+	struct victim *v;
+	int n;
+};
+
+/* Programs of these ops that still run. */
+static struct victims victims_of(struct ctx *ctx, enum op_id a, enum op_id b)
+{
+	struct victims victims = { .v = calloc((size_t)ctx->plan->n_steps + 1, sizeof(struct victim)) };
+
+	for (int i = 0; victims.v && i < ctx->plan->n_steps; i++) {
+		const struct spawn_mark *mark = &ctx->slots[i].mark;
+		enum op_id op = ctx->plan->steps[i].op;
+		int pidfd;
+
+		if ((op != a && op != b) || !mark->pid)
+			continue;
+		pidfd = spawn_pidfd(mark->pid, mark->start_time);
+		if (pidfd >= 0)
+			victims.v[victims.n++] = (struct victim){ pidfd, (uint32_t)i };
+	}
+	return victims;
+}
+
+static void victims_signal(const struct victims *victims, int sig)
+{
+	for (int i = 0; i < victims->n; i++)
+		if (victims->v[i].pidfd >= 0)
+			(void)pidfd_signal(victims->v[i].pidfd, sig);
+}
+
+/* Waits for all until the deadline, reaping our own. Returns how many are left. */
+static int victims_wait(struct victims *victims, int64_t deadline)
+{
+	int left = 0;
+
+	for (int i = 0; i < victims->n; i++) {
+		int status;
+
+		if (victims->v[i].pidfd < 0)
+			continue;
+		if (spawn_wait(victims->v[i].pidfd, deadline, &status) != 0)
+			fd_closep(&victims->v[i].pidfd);
+		else
+			left++;
+	}
+	return left;
+}
+
+static void victims_free(struct victims *victims)
+{
+	for (int i = 0; i < victims->n; i++)
+		fd_closep(&victims->v[i].pidfd);
+	free(victims->v);
+}
+
+static uint32_t grace_of(const struct ctx *ctx, const struct victims *victims)
+{
+	uint32_t grace = 0;
+
+	for (int i = 0; i < victims->n; i++) {
+		const struct op_proc *proc = ctx_step(ctx, victims->v[i].step)->args;
+
+		grace = proc->grace_ms > grace ? proc->grace_ms : grace;
+	}
+	return grace;
+}
+
+static void count_programs(const struct ctx *ctx, const struct victims *victims, struct teardown_result *result)
+{
+	for (int i = 0; i < victims->n; i++) {
+		const struct op_proc *proc = ctx_step(ctx, victims->v[i].step)->args;
+
+		if (proc->kind == PROC_GUEST)
+			result->guests++;
+		else
+			result->services++;
+	}
+}
+
+/* Hooks and execs that were under way: their whole groups. */
+static void stop_commands(struct ctx *ctx, struct teardown_result *result)
+{
+	struct victims victims = victims_of(ctx, OP_EXEC, OP_HOOK);
+
+	for (int i = 0; i < victims.n; i++)
+		(void)kill(-ctx->slots[victims.v[i].step].mark.pid, SIGKILL);
+	victims_signal(&victims, SIGKILL);
+	if (victims_wait(&victims, io_now_ms() + KILL_MS))
+		problem(result, "a hook or exec under way cannot be killed");
+	victims_free(&victims);
+}
+
+static void stop_programs(struct ctx *ctx, struct teardown_result *result)
+{
+	struct victims procs = victims_of(ctx, OP_PROC, OP_PROC), cells = victims_of(ctx, OP_CELL, OP_CELL);
+
+	count_programs(ctx, &procs, result);
+	victims_signal(&procs, SIGTERM);
+	if (victims_wait(&procs, io_now_ms() + grace_of(ctx, &procs)))
+		victims_signal(&procs, SIGKILL);
+	victims_signal(&cells, SIGKILL); /* and everything in their pid namespaces */
+	if (victims_wait(&procs, io_now_ms() + KILL_MS) || victims_wait(&cells, io_now_ms() + KILL_MS))
+		problem(result, "a guest or service cannot be killed");
+	victims_free(&procs);
+	victims_free(&cells);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* What `exec` and `shell` left in a node is found by the node's inode. */
+static void stop_inside(struct ctx *ctx, struct teardown_result *result)
+{
+	uint64_t *inodes autofree = calloc((size_t)ctx->plan->n_steps + 1, sizeof *inodes);
+	struct err err;
+	int n = 0, r;
+
+	for (int i = 0; inodes && i < ctx->plan->n_steps; i++)
+		if (ctx->plan->steps[i].op == OP_NETNS && ctx->slots[i].inode)
+			inodes[n++] = ctx->slots[i].inode;
+	if (!n)
+		return;
+	qsort(inodes, (size_t)n, sizeof *inodes, by_value);
+	r = ns_kill_inside(inodes, n, io_now_ms() + KILL_MS, &err);
+	if (r < 0)
+		problem(result, "%s", err.msg);
+	else
+		result->killed += r;
+}
+
+/* Daemons of hooks, helpers of a killed worker: whatever came to us as their reaper. */
+static void stop_orphans(struct teardown_result *result)
+{
+	int64_t deadline = io_now_ms() + KILL_MS;
+
+	for (;;) {
+		FILE *f autofile = fopen("/proc/thread-self/children", "re");
+		bool any = false;
+		int pid;
+
+		while (f && fscanf(f, "%d", &pid) == 1) {
+			any = true;
+			(void)kill(pid, SIGKILL);
+		}
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (!any)
+			return;
+		if (io_now_ms() > deadline) {
+			problem(result, "a process that a hook left cannot be killed");
+			return;
+		}
+		(void)poll(NULL, 0, 1);
+	}
+}
+
+/* ---- hooks */
+
+static bool armed(const struct ctx *ctx, int i)
+{
+	enum slot_state state = slot_get(&ctx->slots[i]);
+
+	return state == SLOT_INTENT || state == SLOT_DONE;
+}
+
+static void undo_phase(struct ctx *ctx, enum undo_phase phase, struct teardown_result *result)
+{
+	for (int i = ctx->plan->n_steps - 1; i >= 0; i--) {
+		const struct op *op = op_of(&ctx->plan->steps[i]);
+		struct err err = { 0 };
+
+		if (op->phase != phase || !armed(ctx, i))
+			continue;
+		if (op->undo(ctx, (uint32_t)i, &err) < 0)
+			problem(result, "%s: %s", ctx->plan->steps[i].what, err.msg);
+		slot_set(&ctx->slots[i], SLOT_UNDONE);
+	}
+}
+
+static void down_hooks(struct ctx *ctx, struct teardown_result *result)
+{
+	for (int i = 0; i < ctx->plan->n_steps; i++)
+		if (ctx->plan->steps[i].op == OP_HOOK && armed(ctx, i) &&
+		    ((const struct op_hook *)ctx->plan->steps[i].args)->down.argc)
+			result->hooks++;
+	undo_phase(ctx, UNDO_HOOK, result);
+}
+
+/* ---- links, fds, namespaces */
+
+static void delete_groups(struct ctx *ctx, struct teardown_result *result)
+{
+	for (int i = 0; i < ctx->plan->n_steps; i++) {
+		const struct step *step = &ctx->plan->steps[i];
+		struct err err = { 0 };
+		int nl, r;
+
+		if (step->op != OP_NETNS || !ctx->plan->spaces[step->space].taps || slot_get(&ctx->slots[i]) != SLOT_DONE)
+			continue;
+		nl = ctx_nl(ctx, step->space, &err);
+		if (nl < 0)
+			continue; /* never made, or gone: then its links are too */
+		nlb_delgroup(&ctx->batch, (uint32_t)i, LINK_GROUP);
+		r = nlb_flush(&ctx->batch, nl, io_now_ms() + LINKS_MS, &err);
+		if (r < 0 && r != -ENODEV) /* no link has the group */
+			problem(result, "links of %s: %s", step->what, strerror(-r));
+	}
+	ctx_leave(ctx);
+}
+
+static void count_made(const struct ctx *ctx, struct teardown_result *result)
+{
+	for (int i = 0; i < ctx->plan->n_steps; i++) {
+		if (!armed(ctx, i))
+			continue;
+		result->taps += ctx->plan->steps[i].op == OP_TAP;
+		result->namespaces += ctx->plan->steps[i].op == OP_NETNS;
+	}
+}
+
+/* TAPs first: a namespace goes with its last holder. */
+static void close_fds(struct ctx *ctx, struct teardown_result *result)
+{
+	undo_phase(ctx, UNDO_FD, result);
+	if (ctx->have_fds && ctx->plan->fd_end > FD_PLANNED)
+		(void)close_range(FD_PLANNED, (unsigned)ctx->plan->fd_end - 1, 0);
+}
+
+static void confirm(struct ns_sensor *sensor, bool armed_, struct teardown_result *result)
+{
+	struct err err;
+
+	if (armed_ && ns_sensor_wait(sensor, io_now_ms() + CONFIRM_MS, &err) < 0)
+		problem(result, "the kernel has not let go of the lab's namespaces in %d s", CONFIRM_MS / 1000);
+}
+
+void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_result *result)
+{
+	struct ns_sensor sensor = NS_SENSOR_NONE;
+	int64_t start = io_now_ms();
+	struct err err;
+	bool sensing;
+
+	*result = (struct teardown_result){ .problems = STRBUF_INIT };
+	journal->head->state = JOURNAL_DOWN;
+	stop_commands(ctx, result);
+	stop_programs(ctx, result);
+	stop_inside(ctx, result);
+	stop_orphans(result);
+	count_made(ctx, result);
+	down_hooks(ctx, result);
+	stop_orphans(result);
+	sensing = result->namespaces > 0 && ns_sensor_arm(&sensor, &err) == 0;
+	if (ctx->have_fds)
+		delete_groups(ctx, result);
+	ctx_leave(ctx);
+	close_fds(ctx, result);
+	undo_phase(ctx, UNDO_HOST, result);
+	ctx_leave(ctx);
+	confirm(&sensor, sensing, result);
+	result->ms = io_now_ms() - start;
+}
+
+static void word(struct strbuf *out, int n, const char *one)
+{
+	if (n)
+		strbuf_printf(out, "%s%d %s%s", out->len ? ", " : "", n, one, n == 1 ? "" : "s");
+}
+
+void teardown_words(const struct teardown_result *result, struct strbuf *out)
+{
+	word(out, result->guests, "guest");
+	word(out, result->services, "service");
+	word(out, result->taps, "TAP");
+	word(out, result->namespaces, "namespace");
+	word(out, result->hooks, "down hook");
+	if (!out->len)
+		strbuf_puts(out, "nothing");
+}

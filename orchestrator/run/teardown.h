@@ -1,0 +1,27 @@
+/* teardown.h - the one way down: a normal `down`, a failed `up`, Ctrl-C, a killed process, and `gc`
+ * after a crash all come here, and all read the same journal. */
+#ifndef TAPNET_RUN_TEARDOWN_H
+#define TAPNET_RUN_TEARDOWN_H
+
+#include "op/op.h"
+#include "run/journal.h"
+
+struct teardown_result {
+	int guests, services, hooks, taps, namespaces; /* ended, run, let go */
+	int killed;              /* processes found inside that were not of the plan */
+	int64_t ms;
+	struct strbuf problems;  /* a line each; empty when nothing is left */
+};
+
+/* Undoes what the journal says was done. Idempotent. Afterwards nothing of the lab is left but its
+ * run directory, or result->problems says what is. ctx->have_fds tells whether the planned fds are
+ * open here. The caller frees problems. */
+void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_result *result);
+
+/* "1 guest, 2 TAPs, 1 namespace" */
+void teardown_words(const struct teardown_result *result, struct strbuf *out);
+
+/* A ctx for coming down: waits by poll. 0 or -errno. */
+int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd, bool have_fds, struct err *err);
+
+#endif
