@@ -11,27 +11,27 @@
 
 struct nlr_link {
 	uint32_t ifindex, master, mtu, group;
-	const char *name, *kind;      /* kind: "veth", "bridge", "tun" …, "" when none */
+	const char *name, *kind; /* kind: "veth", "bridge", "tun" …, "" when none */
 	struct mac mac;
 	bool up, carrier;
 	const char **altnames;
 	int n_altnames;
 	const char *qdisc;
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_dropped, tx_dropped;
-	struct ip *addrs;             /* with their prefix; link-local ones too */
+	struct ip *addrs; /* with their prefix; link-local ones too */
 	int n_addrs;
 };
 
 struct nlr_route {
-	struct ip dst;                /* family 4 or 6 with prefix 0: default */
-	struct ip via;                /* family 0: on-link */
+	struct ip dst; /* family 4 or 6 with prefix 0: default */
+	struct ip via; /* family 0: on-link */
 	uint32_t ifindex, metric;
 };
 
 struct nlr_view {
 	struct nlr_link *links;
 	int n_links;
-	struct nlr_route *routes;     /* main table, unicast */
+	struct nlr_route *routes; /* main table, unicast */
 	int n_routes;
 };
 
@@ -44,6 +44,7 @@ const struct nlr_link *nlr_link_named(const struct nlr_view *view, const char *n
 /* One link of the namespace of the calling thread by its index: 1 and *ret filled, 0 when there is
  * none, or -errno. */
 int nlr_link_get(struct arena *arena, uint32_t ifindex, struct nlr_link *ret_link, struct err *err);
-int nlr_link_find(struct arena *arena, const char *name, struct nlr_link *ret_link, struct err *err);
+int nlr_link_find(struct arena *arena, const char *name, struct nlr_link *ret_link,
+		  struct err *err);
 
 #endif

@@ -32,10 +32,10 @@ int ns_kill_inside(const uint64_t *inodes, int n, int64_t deadline, struct err *
  * watched by the quota of a user namespace of its own, held by a child process. Returns 0, or
  * -errno where that is not possible here (user namespaces switched off): then there is no waiting. */
 struct ns_sensor {
-	pid_t pid;
-	int go, done, nsfd;
+	int pidfd, sock; /* of the child; our end of the wire to it */
 };
-#define NS_SENSOR_NONE ((struct ns_sensor){ .pid = -1, .go = -1, .done = -1, .nsfd = -1 })
+#define NS_SENSOR_NONE ((struct ns_sensor){ .pidfd = -1, .sock = -1 })
+/* Call it outside of the namespaces that are to go: its child stays where the caller is. */
 int ns_sensor_arm(struct ns_sensor *sensor, struct err *err);
 /* 0 when all is gone, -ETIMEDOUT past the deadline. The sensor is disarmed in either case. */
 int ns_sensor_wait(struct ns_sensor *sensor, int64_t deadline, struct err *err);

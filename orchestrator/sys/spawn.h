@@ -1,9 +1,9 @@
 /* spawn.h - the only place that forks, and the only place that executes programs.
  *
- * In the child, in order: a session of its own, signal mask and dispositions reset, the fds it is
- * given moved above the highest target and then down to their numbers, all others closed, the
- * namespaces entered, root and rights dropped, the working directory, execve. A failure on that
- * way is reported with its errno and its step through a CLOEXEC pipe.
+ * In the child, in order: signal mask and dispositions reset, a session of its own, the namespaces
+ * entered, the fds it is given moved above the highest target and then down to their numbers, all
+ * others marked to close, root and rights dropped, the working directory, execve. A failure on
+ * that way is reported with its errno and its step through a CLOEXEC pipe.
  *
  *   spawn_start (many) ─▶ spawn_result (each, by poll) ─▶ pidfd
  */
@@ -17,64 +17,72 @@
 #include "base/err.h"
 
 struct spawn_fd {
-	int from, to;                 /* `from` in the caller becomes `to` in the child */
+	int from, to; /* `from` in the caller becomes `to` in the child */
 };
 
-/* Written by the child, in memory that caller and guardian share, just before execve(): what is
- * known of a program even when its starter was killed. */
+/* What is known of a program even when its starter was killed, in memory that caller and guardian
+ * share (MAP_SHARED). A child in a pid namespace cannot know its pid as the caller sees it, so the
+ * kernel stores it in `born` at the clone, before the child runs; just before execve() the child
+ * publishes it in `pid`. So pid 0 after the starter died and its children were reaped proves that
+ * the program never ran, for programs that die with their parent; if execve() itself fails, pid is
+ * 0 again. A cell's init publishes at its very start. */
 struct spawn_mark {
-	int32_t pid;                  /* 0: never got as far as execve */
-	uint64_t start_time;          /* clock ticks since boot: field 22 of /proc/PID/stat */
+	int32_t pid;	     /* 0: never got as far as execve */
+	int32_t born;	     /* spawn.c's own */
+	uint64_t start_time; /* clock ticks since boot: field 22 of /proc/PID/stat */
 };
 
 struct spawn {
-	const char *const *argv;      /* NULL-terminated; argv[0] with '/' or looked up in PATH */
-	const char *const *env;       /* NULL-terminated "K=V", the whole environment */
-	const char *cwd;              /* NULL: / */
-	int in, out, err;             /* fds for 0, 1, 2; -1: /dev/null */
-	int tty;                      /* slave of a pty: becomes 0, 1, 2 and the controlling terminal; -1 none */
-	const struct spawn_fd *fds;   /* targets from 3 on */
+	const char *const *argv; /* NULL-terminated; argv[0] with '/' or looked up in PATH */
+	const char *const *env;	 /* NULL-terminated "K=V", the whole environment */
+	const char *cwd;	 /* NULL: / */
+	int in, out, err;	 /* fds for 0, 1, 2; -1: /dev/null */
+	int tty; /* slave of a pty: becomes 0, 1, 2 and the controlling terminal; -1 none */
+	const struct spawn_fd *fds; /* targets from 3 on */
 	int n_fds;
-	int cell;                     /* pidfd of a cell's init: join its pid, mount, uts (and net) namespaces; -1 none */
-	int netns;                    /* namespaces to enter after the cell's; -1 none */
+	int cell; /* pidfd of a cell's init: join its pid, mount, uts and net namespaces; -1 none */
+	int netns; /* namespaces to enter after the cell's; -1 none */
 	int mntns;
-	const char *hostname;         /* a uts namespace of its own with this name; NULL none */
-	bool fresh_sys;               /* a mount namespace of its own whose /sys shows its network namespace */
-	bool die_with_parent;         /* SIGKILL when the caller's process dies */
-	int64_t uid, gid;             /* -1: as the caller */
-	struct spawn_mark *mark;      /* NULL: none */
-	bool foreground;              /* keep the caller's session and terminal (exec, shell) */
+	const char *hostname; /* a uts namespace of its own with this name; NULL none */
+	bool fresh_sys; /* a mount namespace of its own whose /sys shows its network namespace */
+	bool die_with_parent;	 /* SIGKILL when the caller's thread dies */
+	int64_t uid, gid;	 /* -1: as the caller */
+	struct spawn_mark *mark; /* NULL: none */
+	bool foreground;	 /* keep the caller's session and terminal (exec, shell) */
 };
 
 struct spawned {
 	pid_t pid;
-	int pidfd, report;            /* report: readable when the exec result is known; -1 afterwards */
+	int pidfd, report; /* report: readable when the exec result is known; -1 afterwards */
 };
 #define SPAWNED_NONE ((struct spawned){ .pid = -1, .pidfd = -1, .report = -1 })
 
 /* Forks and returns at once. 0 or -errno. */
 int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct err *err);
 /* Collects whether it was executed. 0; -errno of the failing step with err saying which
- * ("could not start: No such file or directory") and the child reaped; -ETIMEDOUT. */
+ * ("could not start: No such file or directory"), the child reaped and its pidfd closed;
+ * -ETIMEDOUT, nothing changed. */
 int spawn_result(struct spawned *spawned, int64_t deadline, struct err *err);
-/* Both. */
+/* Both; what is not executed within ten seconds is killed. */
 int spawn_run(const struct spawn *spawn, struct spawned *ret_spawned, struct err *err);
 
 /* Forks without executing: fn runs in the child and its value is the exit status. flags: extra
  * clone(2) flags (CLONE_FILES, CLONE_NEWPID …). Signal dispositions are reset, the mask is kept.
- * With keep (sorted ascending, n of them) all other fds above 2 are closed; NULL keeps all. */
+ * With keep (sorted ascending, n of them) all other fds above 2 are closed; NULL keeps all, and
+ * CLONE_FILES goes with NULL only. */
 int spawn_fork(unsigned long flags, const int *keep, int n_keep, int (*fn)(void *), void *arg,
 	       struct spawned *ret_spawned, struct err *err);
 
 /* A cell: a tiny init in pid, mount and uts namespaces of its own, optionally in a network
  * namespace, for the programs of one node or guest (they join it by spawn.cell). It reaps, and
- * when the guardian (pidfd) dies it sends SIGTERM to all, gives them grace_ms, and exits; its death
- * kills everything inside. */
+ * when the guardian (pidfd) dies, or on SIGTERM, it sends SIGTERM to all, gives them grace_ms, and
+ * exits; its death kills everything inside. Programs that joined stay children of their starter,
+ * and the init's exit is not complete before they are reaped: reap them before waiting for it. */
 struct cell {
-	int guardian;                 /* pidfd to watch */
-	int netns;                    /* -1: the caller's */
-	const char *hostname;         /* NULL: no uts or mount namespace of its own, only pids */
-	const char *hosts;            /* path of the file laid over /etc/hosts; NULL none */
+	int guardian;	      /* pidfd to watch */
+	int netns;	      /* -1: the caller's */
+	const char *hostname; /* NULL: no uts or mount namespace of its own, only pids */
+	const char *hosts;    /* path of the file laid over /etc/hosts; NULL none; with hostname */
 	unsigned grace_ms;
 	struct spawn_mark *mark;
 };

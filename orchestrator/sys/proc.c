@@ -1,0 +1,116 @@
+/* proc.c - processes that exist: who they are, how they ended; and terminals for them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "sys/child.h"
+#include "sys/pidfd.h"
+#include "sys/spawn.h"
+
+#define STAT_START_TIME 22 /* the field of /proc/PID/stat, counted from 1 */
+#define PTY_ROWS	24
+#define PTY_COLUMNS	80
+
+int spawn_wait(int pidfd, int64_t deadline, int *ret_status)
+{
+	siginfo_t info = { 0 };
+	int r = io_wait(pidfd, POLLIN, deadline);
+
+	if (r <= 0)
+		return r;
+	do {
+		r = waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	if (info.si_pid == 0)
+		return 0;
+	if (info.si_code == CLD_EXITED)
+		*ret_status = W_EXITCODE(info.si_status, 0);
+	else
+		*ret_status = info.si_status | (info.si_code == CLD_DUMPED ? WCOREFLAG : 0);
+	return 1;
+}
+
+const char *spawn_status_words(int status, char out[64])
+{
+	const char *name = WIFSIGNALED(status) ? sigabbrev_np(WTERMSIG(status)) : NULL;
+	const char *core = WIFSIGNALED(status) && WCOREDUMP(status) ? " (core dumped)" : "";
+
+	if (WIFEXITED(status))
+		(void)snprintf(out, 64, "exited with %d", WEXITSTATUS(status));
+	else if (name)
+		(void)snprintf(out, 64, "killed by SIG%s%s", name, core);
+	else
+		(void)snprintf(out, 64, "killed by signal %d%s", WTERMSIG(status), core);
+	return out;
+}
+
+/* Field 22. The second, the name in brackets, may hold anything: counted from its last bracket. */
+static uint64_t stat_start_time(const char *path)
+{
+	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[1024], *p;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	p = strrchr(text, ')');
+	for (int field = 2; p && field < STAT_START_TIME; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+uint64_t spawn_start_time(pid_t pid)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	return stat_start_time(path);
+}
+
+/* The same in every view of /proc, so "self" does, whatever pid namespace we are in. */
+uint64_t child_start_time(void)
+{
+	return stat_start_time("/proc/self/stat");
+}
+
+int spawn_pidfd(pid_t pid, uint64_t start_time)
+{
+	autofd int fd = pid > 0 ? pidfd_of(pid) : -ESRCH;
+
+	if (fd < 0)
+		return fd;
+	/* Read after the pidfd is open: from then on the pid cannot be another's unnoticed. */
+	return spawn_start_time(pid) == start_time ? take_fd(&fd) : -ESRCH;
+}
+
+int spawn_pty(int *ret_master, int *ret_slave, struct err *err)
+{
+	autofd int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC),
+		   slave = -1;
+	struct winsize size = { .ws_row = PTY_ROWS, .ws_col = PTY_COLUMNS };
+	int locked = 0;
+
+	*ret_master = *ret_slave = -1;
+	if (master < 0)
+		return err_sys(err, -errno, "cannot open /dev/ptmx");
+	if (ioctl(master, TIOCSPTLCK, &locked) < 0 || ioctl(master, TIOCSWINSZ, &size) < 0)
+		return err_sys(err, -errno, "cannot set up a pseudo-terminal");
+	slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0)
+		return err_sys(err, -errno, "cannot open a pseudo-terminal");
+	*ret_master = take_fd(&master);
+	*ret_slave = take_fd(&slave);
+	return 0;
+}

@@ -1,0 +1,561 @@
+/* spawn.c - the only place that forks, and the only place that executes programs.
+ *
+ * Theory of operation. A child is a copy of the caller, which has one thread, made by clone3(2) so
+ * that its pidfd comes with it. It walks the table child_steps[] from top to bottom; a step that
+ * fails is named, with its errno, on a CLOEXEC pipe whose end without words means "executed".
+ *
+ * The pid namespace of a cell is entered by the caller, for its next child only, and left again:
+ * so the program is the caller's own child, with a pidfd and an exit status at first hand. The
+ * other namespaces are entered by the child.
+ *
+ * Fds: first all are marked close-on-exec in one call, then those to be given are copied above the
+ * highest target, then down to their numbers without the mark. So no order of sources and targets
+ * collides, nothing unplanned survives, and the cost does not grow with the fds that are open.
+ */
+#include "sys/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "sys/child.h"
+#include "sys/pidfd.h"
+
+#define SPAWN_PATH    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define SPAWN_REAP_MS 2000  /* a child that reported its failure ends at once */
+#define SPAWN_EXEC_MS 10000 /* a program is executed well within this */
+#define SPAWN_FAILED  127
+#define FORK_FLAGS                                                                                 \
+	((uint64_t)(CLONE_FILES | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |      \
+		    CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP))
+
+struct child {
+	const struct spawn *spawn;
+	struct spawn_fd *fds; /* 0, 1, 2 and those of spawn; from -1: /dev/null */
+	int n_fds;
+	int report, parent; /* parent: its pidfd, -1 when it may die */
+	uint64_t start_time;
+};
+
+/* ---- clone and report */
+
+pid_t child_clone(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd)
+{
+	int32_t nowhere;
+	struct clone_args args = {
+		.flags = flags | CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_CLEAR_SIGHAND,
+		.pidfd = (uintptr_t)ret_pidfd,
+		.parent_tid = (uintptr_t)(mark ? &mark->born : &nowhere),
+		.exit_signal = SIGCHLD,
+	};
+	pid_t pid;
+
+	if (mark)
+		*mark = (struct spawn_mark){ 0 };
+	pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+	if (pid < 0)
+		*ret_pidfd = -1; /* a number may have been stored before it failed */
+	return pid;
+}
+
+int child_pipe(int *ret_read, int *ret_write, struct err *err)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, -errno, "cannot make a pipe");
+	*ret_read = ends[0];
+	*ret_write = ends[1];
+	return 0;
+}
+
+int child_hear(int report, int64_t deadline, struct child_report *ret_report)
+{
+	int r = io_wait(report, POLLIN, deadline);
+	ssize_t n;
+
+	if (r <= 0)
+		return r < 0 ? r : -ETIMEDOUT;
+	do {
+		n = read(report, ret_report, sizeof *ret_report);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n == sizeof *ret_report;
+}
+
+static const char *child_step_words(int32_t step)
+{
+	static const char *const words[] = {
+		[CHILD_SESSION] = "could not make its session or terminal",
+		[CHILD_NULL] = "could not open /dev/null",
+		[CHILD_CELL] = "could not join its node",
+		[CHILD_NETNS] = "could not enter its network namespace",
+		[CHILD_MNTNS] = "could not enter its mount namespace",
+		[CHILD_HOSTNAME] = "could not set its hostname",
+		[CHILD_SYS] = "could not mount its /sys",
+		[CHILD_PROC] = "could not mount its /proc",
+		[CHILD_HOSTS] = "could not lay its hosts file over /etc/hosts",
+		[CHILD_FDS] = "could not set up its fds",
+		[CHILD_RIGHTS] = "could not change to its user",
+		[CHILD_CWD] = "could not enter its working directory",
+		[CHILD_PARENT] = "its parent is gone",
+		[CHILD_EXEC] = "could not start",
+		[CHILD_INTERPRETER] = "could not start: the interpreter that its first line names",
+	};
+
+	return step >= 0 && (size_t)step < COUNT(words) ? words[step] : "failed";
+}
+
+int child_failed(struct spawned *spawned, const struct child_report *report, struct err *err)
+{
+	int status;
+
+	(void)spawn_wait(spawned->pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
+	fd_closep(&spawned->pidfd);
+	fd_closep(&spawned->report);
+	*spawned = SPAWNED_NONE;
+	return err_sys(err, report->code, "%s", child_step_words(report->step));
+}
+
+/* ---- in the child */
+
+void child_fail(int report, enum child_step step, int code)
+{
+	struct child_report words = { .step = (int32_t)step, .code = code };
+
+	(void)io_write_all(report, &words, sizeof words);
+	_exit(SPAWN_FAILED);
+}
+
+/* By the system call itself: glibc refuses the two signals that it keeps for threads, and a
+ * program must not inherit those ignored either. All zero is SIG_DFL on every architecture. */
+void child_signals(void)
+{
+	static const unsigned long dfl[32];
+
+	for (int sig = 1; sig < _NSIG; sig++)
+		(void)syscall(SYS_rt_sigaction, sig, dfl, NULL, (size_t)_NSIG / 8);
+}
+
+void child_close(const int *keep, int n)
+{
+	unsigned from = 3;
+
+	for (int i = 0; i < n; i++) {
+		if (keep[i] < (int)from)
+			continue;
+		if (keep[i] > (int)from)
+			(void)close_range(from, (unsigned)keep[i] - 1, 0);
+		from = (unsigned)keep[i] + 1;
+	}
+	(void)close_range(from, ~0u, 0);
+}
+
+void child_mark(struct spawn_mark *mark, uint64_t start_time)
+{
+	if (!mark)
+		return;
+	mark->start_time = start_time;
+	__atomic_store_n(&mark->pid, mark->born, __ATOMIC_RELEASE);
+}
+
+/* Slaves rather than private: what the host unmounts goes here too, and stays in no cell. */
+int child_private_mounts(void)
+{
+	return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ? -errno : 0;
+}
+
+/* Over the old one, not in its place: a user namespace may mount it only while it sees another. */
+int child_mount_sys(void)
+{
+	return mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 ? -errno
+											   : 0;
+}
+
+int child_mount_hosts(const char *hosts)
+{
+	return mount(hosts, "/etc/hosts", NULL, MS_BIND, NULL) < 0 ? -errno : 0;
+}
+
+/* In the foreground the session is the caller's, and so is its terminal. */
+static int step_session(struct child *child)
+{
+	const struct spawn *spawn = child->spawn;
+
+	if (spawn->foreground)
+		return 0;
+	if (setsid() < 0)
+		return -errno;
+	return spawn->tty >= 0 && ioctl(spawn->tty, TIOCSCTTY, 0) < 0 ? -errno : 0;
+}
+
+static int step_null(struct child *child)
+{
+	int null = -1;
+
+	for (int i = 0; i < child->n_fds; i++) {
+		if (child->fds[i].from >= 0)
+			continue;
+		if (null < 0)
+			null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (null < 0)
+			return -errno;
+		child->fds[i].from = null;
+	}
+	return 0;
+}
+
+static int step_cell(struct child *child)
+{
+	int cell = child->spawn->cell;
+
+	return cell >= 0 && setns(cell, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+static int step_netns(struct child *child)
+{
+	int fd = child->spawn->netns;
+
+	return fd >= 0 && setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+static int step_mntns(struct child *child)
+{
+	int fd = child->spawn->mntns;
+
+	return fd >= 0 && setns(fd, CLONE_NEWNS) < 0 ? -errno : 0;
+}
+
+static int step_hostname(struct child *child)
+{
+	const char *name = child->spawn->hostname;
+
+	if (!name)
+		return 0;
+	return unshare(CLONE_NEWUTS) < 0 || sethostname(name, strlen(name)) < 0 ? -errno : 0;
+}
+
+static int step_sys(struct child *child)
+{
+	int r;
+
+	if (!child->spawn->fresh_sys)
+		return 0;
+	if (unshare(CLONE_NEWNS) < 0)
+		return -errno;
+	r = child_private_mounts();
+	return r < 0 ? r : child_mount_sys();
+}
+
+/* Copies *fd above the highest target unless it is there already (or is none). */
+static int fd_lift(int *fd, int highest)
+{
+	int up;
+
+	if (*fd < 0 || *fd > highest)
+		return 0;
+	up = fcntl(*fd, F_DUPFD_CLOEXEC, highest + 1);
+	if (up < 0)
+		return -errno;
+	*fd = up;
+	return 0;
+}
+
+static int step_fds(struct child *child)
+{
+	int highest = STDERR_FILENO, r;
+
+	for (int i = 0; i < child->n_fds; i++)
+		if (child->fds[i].to > highest)
+			highest = child->fds[i].to;
+	if (close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		return -errno;
+	r = fd_lift(&child->report, highest);
+	if (r == 0)
+		r = fd_lift(&child->parent, highest);
+	for (int i = 0; i < child->n_fds && r == 0; i++)
+		r = fd_lift(&child->fds[i].from, highest);
+	for (int i = 0; i < child->n_fds && r == 0; i++)
+		if (dup2(child->fds[i].from, child->fds[i].to) < 0)
+			r = -errno;
+	return r;
+}
+
+static int step_rights(struct child *child)
+{
+	const struct spawn *spawn = child->spawn;
+	uid_t uid = (uid_t)spawn->uid;
+	gid_t gid = (gid_t)spawn->gid;
+
+	if (spawn->uid < 0 && spawn->gid < 0)
+		return 0;
+	if (setgroups(0, NULL) < 0)
+		return -errno;
+	if (spawn->gid >= 0 && setresgid(gid, gid, gid) < 0)
+		return -errno;
+	return spawn->uid >= 0 && setresuid(uid, uid, uid) < 0 ? -errno : 0;
+}
+
+static int step_cwd(struct child *child)
+{
+	return chdir(child->spawn->cwd ? child->spawn->cwd : "/") < 0 ? -errno : 0;
+}
+
+/* After the rights, as a change of user forgets PDEATHSIG. The parent may have died before the
+ * prctl(); getppid() is no help, being 0 in another pid namespace. */
+static int step_parent(struct child *child)
+{
+	struct pollfd p = { .fd = child->parent, .events = POLLIN };
+
+	if (child->parent < 0)
+		return 0;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -errno;
+	return poll(&p, 1, 0) != 0 ? -ESRCH : 0;
+}
+
+/* execve() of one path. What comes back is the errno of the search: -ENOENT means look on. */
+static int exec_path(struct child *child, const char *path)
+{
+	const struct spawn *spawn = child->spawn;
+	struct stat st;
+	int code;
+
+	(void)execve(path, (char **)(uintptr_t)spawn->argv, (char **)(uintptr_t)spawn->env);
+	code = -errno;
+	if (code == -ENOENT && stat(path, &st) == 0)
+		child_fail(child->report, CHILD_INTERPRETER, code);
+	return code == -ENOTDIR ? -ENOENT : code;
+}
+
+static const char *env_path(const char *const *env)
+{
+	for (; env && *env; env++)
+		if (str_starts(*env, "PATH="))
+			return *env + strlen("PATH=");
+	return SPAWN_PATH;
+}
+
+/* As execvpe(3), with the PATH of the program's own environment; like it, a file without leave to
+ * execute is passed over, and told only if no other is found. */
+static int exec_search(struct child *child)
+{
+	const char *name = child->spawn->argv[0], *dir = env_path(child->spawn->env);
+	char path[PATH_MAX];
+	int r, best = -ENOENT;
+
+	for (;; dir++) {
+		int len = (int)strcspn(dir, ":");
+		int n = snprintf(path, sizeof path, "%.*s/%s", len ? len : 1, len ? dir : ".",
+				 name);
+
+		r = n < (int)sizeof path ? exec_path(child, path) : -ENAMETOOLONG;
+		if (r == -EACCES)
+			best = r;
+		else if (r != -ENOENT)
+			return r;
+		dir += len;
+		if (!*dir)
+			return best;
+	}
+}
+
+static int step_exec(struct child *child)
+{
+	const char *name = child->spawn->argv[0];
+	sigset_t none;
+	int r;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	child_mark(child->spawn->mark, child->start_time);
+	r = *name && !strchr(name, '/') ? exec_search(child) : exec_path(child, name);
+	if (child->spawn->mark)
+		__atomic_store_n(&child->spawn->mark->pid, 0, __ATOMIC_RELEASE);
+	return r;
+}
+
+static const struct {
+	enum child_step step;
+	int (*run)(struct child *child); /* 0 or -errno */
+} child_steps[] = {
+	{ CHILD_SESSION, step_session }, { CHILD_NULL, step_null },
+	{ CHILD_CELL, step_cell },	 { CHILD_NETNS, step_netns },
+	{ CHILD_MNTNS, step_mntns },	 { CHILD_HOSTNAME, step_hostname },
+	{ CHILD_SYS, step_sys },	 { CHILD_FDS, step_fds },
+	{ CHILD_RIGHTS, step_rights },	 { CHILD_CWD, step_cwd },
+	{ CHILD_PARENT, step_parent },	 { CHILD_EXEC, step_exec },
+};
+
+static void child_run(struct child *child) __attribute__((noreturn));
+static void child_run(struct child *child)
+{
+	child_signals();
+	if (child->spawn->mark)
+		child->start_time = child_start_time();
+	for (size_t i = 0; i < COUNT(child_steps); i++) {
+		int r = child_steps[i].run(child);
+
+		if (r < 0)
+			child_fail(child->report, child_steps[i].step, r);
+	}
+	_exit(SPAWN_FAILED); /* not reached: the last step executes or fails */
+}
+
+/* ---- in the caller */
+
+static int spawn_check(const struct spawn *spawn, struct err *err)
+{
+	if (!spawn->argv || !spawn->argv[0])
+		return err_set(err, -EINVAL, "there is no program to start");
+	for (int i = 0; i < spawn->n_fds; i++)
+		if (spawn->fds[i].from < 0 || spawn->fds[i].to <= STDERR_FILENO)
+			return err_set(err, -EINVAL, "fd %d cannot be given as fd %d",
+				       spawn->fds[i].from, spawn->fds[i].to);
+	return 0;
+}
+
+/* The fds as the child is to see them, on the heap: the child must not allocate. */
+static struct spawn_fd *spawn_fds(const struct spawn *spawn)
+{
+	const int std[] = { spawn->in, spawn->out, spawn->err };
+	struct spawn_fd *fds = calloc((size_t)spawn->n_fds + COUNT(std), sizeof *fds);
+
+	if (!fds)
+		return NULL;
+	for (int i = 0; i < (int)COUNT(std); i++)
+		fds[i] =
+			(struct spawn_fd){ .from = spawn->tty >= 0 ? spawn->tty : std[i], .to = i };
+	if (spawn->n_fds)
+		memcpy(fds + COUNT(std), spawn->fds, (size_t)spawn->n_fds * sizeof *fds);
+	return fds;
+}
+
+/* Clones with the cell's pid namespace for the child. The caller's own is entered again at once:
+ * it is active all the time, so that is allowed, and cannot fail for want of anything. */
+static pid_t spawn_clone(const struct spawn *spawn, int self, int *ret_pidfd, struct err *err)
+{
+	int cell = spawn->cell, code, status;
+	pid_t pid;
+
+	if (cell >= 0 && setns(cell, CLONE_NEWPID) < 0)
+		return err_sys(err, -errno, "%s", child_step_words(CHILD_CELL));
+	pid = child_clone(0, spawn->mark, ret_pidfd);
+	if (pid == 0)
+		return 0;
+	if (pid < 0) /* the kernel says ENOMEM of a pid namespace whose init is gone */
+		(void)err_sys(err, errno == ENOMEM && cell >= 0 ? -ESRCH : -errno, "cannot fork");
+	if (cell >= 0 && setns(self, CLONE_NEWPID) < 0) {
+		code = -errno;
+		if (pid > 0 && pidfd_signal(*ret_pidfd, SIGKILL) == 0)
+			(void)spawn_wait(*ret_pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
+		return err_sys(err, code, "cannot leave a node's pid namespace");
+	}
+	return pid < 0 ? err->code : pid;
+}
+
+int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct err *err)
+{
+	autofd int report = -1, report_child = -1, self = -1, pidfd = -1;
+	struct spawn_fd *fds autofree = NULL;
+	struct child child;
+	pid_t pid;
+	int r = spawn_check(spawn, err);
+
+	*ret_spawned = SPAWNED_NONE;
+	if (r < 0)
+		return r;
+	fds = spawn_fds(spawn);
+	if (!fds)
+		return err_sys(err, -ENOMEM, "cannot fork");
+	r = child_pipe(&report, &report_child, err);
+	if (r < 0)
+		return r;
+	if (spawn->cell >= 0 || spawn->die_with_parent)
+		self = pidfd_of(getpid());
+	if (self < -1) /* -1 is none */
+		return err_sys(err, self, "cannot open our own pidfd");
+	child = (struct child){
+		.spawn = spawn,
+		.fds = fds,
+		.n_fds = spawn->n_fds + STDERR_FILENO + 1,
+		.report = report_child,
+		.parent = spawn->die_with_parent ? self : -1,
+	};
+	pid = spawn_clone(spawn, self, &pidfd, err);
+	if (pid == 0)
+		child_run(&child);
+	if (pid < 0)
+		return pid;
+	*ret_spawned = (struct spawned){ pid, take_fd(&pidfd), take_fd(&report) };
+	return 0;
+}
+
+int spawn_result(struct spawned *spawned, int64_t deadline, struct err *err)
+{
+	struct child_report report;
+	int r = child_hear(spawned->report, deadline, &report);
+
+	if (r > 0)
+		return child_failed(spawned, &report, err);
+	if (r < 0)
+		return err_sys(err, r, "not known whether it started");
+	fd_closep(&spawned->report);
+	return 0;
+}
+
+int spawn_run(const struct spawn *spawn, struct spawned *ret_spawned, struct err *err)
+{
+	int status, r = spawn_start(spawn, ret_spawned, err);
+
+	if (r == 0)
+		r = spawn_result(ret_spawned, io_now_ms() + SPAWN_EXEC_MS, err);
+	if (r < 0 && ret_spawned->pidfd >= 0) {
+		(void)pidfd_signal(ret_spawned->pidfd, SIGKILL);
+		(void)spawn_wait(ret_spawned->pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
+		fd_closep(&ret_spawned->pidfd);
+		fd_closep(&ret_spawned->report);
+	}
+	return r;
+}
+
+int spawn_fork(unsigned long flags, const int *keep, int n_keep, int (*fn)(void *), void *arg,
+	       struct spawned *ret_spawned, struct err *err)
+{
+	int pidfd = -1;
+	pid_t pid;
+
+	*ret_spawned = SPAWNED_NONE;
+	if ((flags & ~FORK_FLAGS) || (keep && (flags & CLONE_FILES)))
+		return err_set(err, -EINVAL, "cannot fork with flags 0x%lx", flags);
+	pid = child_clone(flags, NULL, &pidfd);
+	if (pid < 0)
+		return err_sys(err, -errno, "cannot fork");
+	if (pid > 0) {
+		*ret_spawned = (struct spawned){ pid, pidfd, -1 };
+		return 0;
+	}
+	child_signals();
+	if (keep)
+		child_close(keep, n_keep);
+	_exit(fn(arg));
+}
