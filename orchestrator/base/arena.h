@@ -34,7 +34,7 @@ char *arena_strdup(struct arena *arena, const char *s) __attribute__((returns_no
 char *arena_strndup(struct arena *arena, const char *s, size_t n) __attribute__((returns_nonnull));
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3)
 	__attribute__((returns_nonnull));
-char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
+char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap) PRINTF_LIKE(2, 0)
 	__attribute__((returns_nonnull));
 
 /* Room for one more element at the end of a growing array: *v of n elements, capacity *cap.

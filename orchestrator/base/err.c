@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+PRINTF_LIKE(3, 0)
 static void err_fill(struct err *err, int code, const char *fmt, va_list ap)
 {
 	err->code = code;

@@ -42,12 +42,14 @@ int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Says where in the lab file, unless a place is known already. */
 void err_at(struct err *err, int line, int col);
 
-/* Analysers look into one file at a time: let them know that the code comes back, or each output
- * of a function that failed seems to be used. */
+/* Analysers look into one file at a time: let them know that a negative code comes back, or
+ * each output of a function that failed seems to be used. */
 #if defined(__clang_analyzer__) || defined(__cppcheck__)
 #define ERR_CODE_BACK(fill, err, code, ...)                                                        \
 	__extension__({                                                                            \
 		int code_back = (code);                                                            \
+		if (code_back >= 0)                                                                \
+			__builtin_unreachable();                                                   \
 		(void)(fill)((err), code_back, __VA_ARGS__);                                       \
 		code_back;                                                                         \
 	})
