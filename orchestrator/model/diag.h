@@ -15,21 +15,28 @@ struct pos {
 
 struct diag {
 	struct pos pos;
-	const char *msg;      /* `unknown key "bridg" (did you mean "bridge"?)` */
-	const char *hint;     /* beside the caret; NULL: none */
+	const char *msg;  /* `unknown key "bridg" (did you mean "bridge"?)` */
+	const char *hint; /* beside the caret; NULL: none */
 };
 
-/* All errors of one load, in the order found; shown sorted by place. At most DIAG_MAX are kept. */
+/* All errors of one load, in the order found; shown sorted by place. At most DIAG_MAX are kept,
+ * and one a place: what `for` or a group repeats is said once. */
 #define DIAG_MAX 100
 struct diags {
 	struct arena *arena;
-	const char *file;     /* as the user wrote it */
-	const char *text;     /* the file's bytes, for the line shown */
+	const char *file; /* as the user wrote it */
+	const char *text; /* the file's bytes, for the line shown */
 	size_t text_len;
 	struct diag *v;
 	int n, cap;
-	int total;
+	int total;	      /* without those of a place that has one already */
+	int calls;	      /* of diag_add() */
+	bool last_kept;	      /* the last error is in v: a hint is its own */
+	const char *instance; /* what `for` makes just now, named in errors; NULL: nothing */
 };
+
+/* Enough is wrong: what would only find more of the same may stop. */
+bool diag_enough(const struct diags *diags);
 
 void diag_add(struct diags *diags, struct pos pos, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Sets the hint of the last error added. */

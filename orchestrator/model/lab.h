@@ -19,12 +19,12 @@
 #include "model/diag.h"
 #include "model/field.h"
 
-#define LATE_OPEN '\x01'
+#define LATE_OPEN  '\x01'
 #define LATE_CLOSE '\x02'
 
-#define NAME_DEVICE_MAX 15 /* characters of a device's name in the kernel (IFNAMSIZ - 1) */
+#define NAME_DEVICE_MAX	 15 /* characters of a device's name in the kernel (IFNAMSIZ - 1) */
 #define BRIDGE_PORTS_MAX 1023
-#define TAP_QUEUES_MAX 256
+#define TAP_QUEUES_MAX	 256
 
 /* A string with its place. */
 struct text {
@@ -77,14 +77,16 @@ struct addrs {
 enum tristate { TRI_AUTO, TRI_OFF, TRI_ON };
 
 struct tap_spec {
-	unsigned queues;         /* 1 … 256 */
-	enum tristate vnet_hdr;  /* auto: on where the guest's command is a preset's, else off */
+	unsigned queues;	/* 1 … 256 */
+	enum tristate vnet_hdr; /* auto: on where the guest's command is a preset's, else off */
 	struct pos queues_pos;
 };
 
 struct bridge;
+struct names;
 struct node;
 struct link;
+struct tnode;
 
 /* A device of a node, and the wire it is plugged into: a bridge, or one end of a link, or neither
  * (lo). */
@@ -92,26 +94,27 @@ struct iface {
 	const char *name;
 	struct pos pos;
 	struct node *node;
-	struct bridge *bridge;   /* the bridge it is a port of, or NULL */
-	struct link *link;       /* the link it is an end of, or NULL */
-	int end;                 /* which */
+	struct bridge *bridge;	 /* the bridge it is a port of, or NULL */
+	struct link *link;	 /* the link it is an end of, or NULL */
+	int end;		 /* which */
 	struct text bridge_name; /* as written */
 	struct addrs ipv4, ipv6; /* given on the interface or by the link's positional list */
 	struct mac mac;
 	bool mac_given;
 	struct pos mac_pos;
-	unsigned mtu;            /* bytes, 0: the link's, else the kernel's 1500 */
+	unsigned mtu; /* bytes, 0: the link's, else the kernel's 1500 */
 	struct tap_spec tap;
 	struct hooks hooks;
+	bool broken; /* the loader's: an error is told already */
 };
 
 struct route {
-	struct text to;          /* "default", or a prefix as written */
-	struct ip dst;           /* family 0 for default */
-	struct text via;         /* as written: an address, a neighbour's name, an uplink bridge */
-	struct ip via_ip;        /* family 0: via is a name */
+	struct text to;	  /* "default", or a prefix as written */
+	struct ip dst;	  /* family 0 for default */
+	struct text via;  /* as written: an address, a neighbour's name, an uplink bridge */
+	struct ip via_ip; /* family 0: via is a name */
 	struct node *via_node;
-	unsigned metric;         /* 0: the kernel's */
+	unsigned metric; /* 0: the kernel's */
 	struct pos pos;
 };
 
@@ -119,9 +122,9 @@ enum ready_kind { READY_NONE, READY_CONSOLE, READY_TCP, READY_EXEC, READY_AFTER 
 
 struct ready {
 	enum ready_kind kind;
-	struct text console;     /* extended regular expression, matched against each console line */
-	struct text tcp;         /* "PORT", "ADDRESS:PORT" or "NODE:PORT"; by default of the thing itself */
-	struct text from;        /* the node that connects, NULL: the node itself */
+	struct text console; /* extended regular expression, matched against each console line */
+	struct text tcp; /* "PORT", "ADDRESS:PORT" or "NODE:PORT"; by default of the thing itself */
+	struct text from; /* the node that connects, NULL: the node itself */
 	struct node *from_node;
 	struct command exec;
 	unsigned after_ms;
@@ -137,7 +140,7 @@ struct service {
 	struct command command;
 	struct pairs env;
 	struct ready ready;
-	struct text *wait_for;   /* services of the same node, or nodes */
+	struct text *wait_for; /* services of the same node, or nodes */
 	int n_wait_for;
 	enum restart restart;
 };
@@ -148,8 +151,8 @@ struct node_kind {
 	const char *help;
 	const struct field *fields; /* NULL: none; ends with an entry without a name */
 	size_t spec_size;
-	bool guest;                 /* a program that takes TAPs, not a namespace */
-	bool planned;               /* known, but not yet supported */
+	bool guest;   /* a program that takes TAPs, not a namespace */
+	bool planned; /* known, but not yet supported */
 };
 
 struct node {
@@ -157,10 +160,10 @@ struct node {
 	struct pos pos;
 	struct text kind_name;
 	const struct node_kind *kind;
-	void *spec;                 /* kind->spec_size bytes */
+	void *spec; /* kind->spec_size bytes */
 	bool forward;
 	struct pairs sysctls, env;
-	struct iface **ifaces;      /* in the order of their first mention */
+	struct iface **ifaces; /* in the order of their first mention */
 	int n_ifaces, cap_ifaces;
 	struct route *routes;
 	int n_routes;
@@ -169,21 +172,25 @@ struct node {
 	struct hooks hooks;
 	struct service *services;
 	int n_services;
-	struct text *wait_for;      /* nodes */
+	struct text *wait_for; /* nodes */
 	int n_wait_for;
-	struct node **wait_nodes;   /* the same, resolved */
-	struct command command;     /* guests */
-	struct text netns;          /* guests: NULL or "host", "switch", or a node's name */
+	struct node **wait_nodes; /* the same, resolved */
+	struct command command;	  /* guests */
+	struct text netns;	  /* guests: NULL or "host", "switch", or a node's name */
 	struct node *netns_node;
 	enum restart restart;
 	struct ready ready;
+	int order;	       /* its place in the lab's nodes */
+	struct names *index;   /* of ifaces: node_iface() */
+	int next_eth;	       /* the loader's: no ethN below is free */
+	bool broken, repeated; /* the loader's: an error is told already; made by `for` */
 };
 
 enum subnet_mode { SUBNET_UNSET, SUBNET_NONE, SUBNET_LIST };
 
 struct subnets {
 	enum subnet_mode mode;
-	struct ip v[2];             /* at most one of each family; host bits are an error */
+	struct ip v[2]; /* at most one of each family; host bits are an error */
 	struct pos pos[2];
 	int n;
 };
@@ -193,10 +200,12 @@ struct bridge {
 	struct pos pos;
 	struct subnets subnets;
 	bool stp, mcast_snooping;
-	unsigned ageing_ms;         /* 0: the kernel's 300 s */
+	unsigned ageing_ms; /* 0: the kernel's 300 s */
 	unsigned mtu;
-	struct text host;           /* the host's own bridge, or NULL */
-	int ports;                  /* counted over interfaces and links */
+	struct text host; /* the host's own bridge, or NULL */
+	int ports;	  /* counted over interfaces and links */
+	int segment;	  /* bridges on one segment have one number, from 1 */
+	bool broken;	  /* the loader's: an error is told already */
 };
 
 struct end { /* exactly one of the two */
@@ -208,42 +217,51 @@ struct end { /* exactly one of the two */
 struct link {
 	struct pos pos;
 	struct end *ends;
-	int n_ends;                 /* 2 or more; three or more meet on an anonymous bridge */
+	int n_ends; /* 2 or more; three or more meet on an anonymous bridge */
 	struct subnets subnets;
 	unsigned mtu;
+	int segment;		/* that of its bridges, or one of its own */
+	const char *instance;	/* of `for`, for errors: "n=7"; or NULL */
+	struct text *endpoints; /* as written */
+	int n_endpoints;
+	const struct tnode *ipv4, *ipv6; /* the loader's: each end's, in order */
 };
 
 struct lab {
 	struct arena *arena;
-	const char *file;           /* as the user wrote it */
-	const char *dir;            /* absolute folder of the file */
+	const char *file; /* as the user wrote it */
+	const char *dir;  /* absolute folder of the file */
 	struct text name;
 	const char *description;
-	struct ip pool4, pool6;     /* family 0: none */
+	struct ip pool4, pool6; /* family 0: none */
 	struct hooks hooks;
 	struct bridge **bridges;
 	int n_bridges;
-	struct node **nodes;        /* in file order, instances of `for` in theirs */
+	struct node **nodes; /* in file order, instances of `for` in theirs */
 	int n_nodes;
 	struct link **links;
 	int n_links;
+	struct names *node_index, *bridge_index; /* lab_node(), lab_bridge() */
 };
 
 /* Values given on the command line: --name, --set VAR=VALUE. */
 struct lab_options {
-	const char *name;           /* NULL: the file's */
-	const char *const *set;     /* "VAR=VALUE" */
+	const char *name;	/* NULL: the file's */
+	const char *const *set; /* "VAR=VALUE" */
 	int n_set;
 };
 
 /* Reads and checks a lab file. Returns 0; -EINVAL with diags filled when the file is at fault; or
  * another -errno with err set (cannot be read …). kinds: NULL-terminated. */
 int lab_load(struct arena *arena, const char *path, const struct lab_options *options,
-	     const struct node_kind *const *kinds, struct diags *diags, struct lab **ret_lab, struct err *err);
+	     const struct node_kind *const *kinds, struct diags *diags, struct lab **ret_lab,
+	     struct err *err);
 
 struct node *lab_node(const struct lab *lab, const char *name);
 struct bridge *lab_bridge(const struct lab *lab, const char *name);
 struct iface *node_iface(const struct node *node, const char *name);
+/* Interfaces that see each other's frames have one number; 0: plugged into nothing. */
+int iface_segment(const struct iface *iface);
 
 /* JSON Schema (draft 2020-12) of the whole vocabulary, from the same tables. */
 int schema_write(const struct node_kind *const *kinds, struct strbuf *out);
