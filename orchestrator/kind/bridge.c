@@ -20,34 +20,21 @@ void kind_bridge(struct planner *planner, const struct br *br)
 	     });
 	if (!str_eq(br->name, br->label))
 		STEP(planner, OP_ALTNAME, SPACE_SWITCH, br->label, pos,
-		     (struct op_altname){ .name = br->name, .altname = br->label, .ifindex = br->ifindex });
-}
-
-static const struct br *br_of(const struct planner *planner, const struct bridge *bridge)
-{
-	for (int i = 0; i < planner->n_brs; i++)
-		if (planner->brs[i]->bridge == bridge)
-			return planner->brs[i];
-	return NULL;
+		     (struct op_altname){
+			     .name = br->name, .altname = br->label, .ifindex = br->ifindex });
 }
 
 /* bridge to bridge: a veth pair in the switch, each end a port. */
-void kind_bridge_link(struct planner *planner, const struct link *link, int nth, uint32_t *next_ifindex)
+void kind_bridge_link(struct planner *planner, const struct link *link, int nth,
+		      uint32_t *next_ifindex)
 {
-	const struct br *a = br_of(planner, link->ends[0].bridge), *b = br_of(planner, link->ends[1].bridge);
+	const struct br *a = planner_br(planner, link->ends[0].bridge),
+			*b = planner_br(planner, link->ends[1].bridge);
 	const char *label = arena_printf(planner->arena, "%s:%s", a->label, b->label);
 	const char *name = arena_printf(planner->arena, "w%da", nth + 1);
 	const char *peer = arena_printf(planner->arena, "w%db", nth + 1);
-	struct mac mac[2];
 	uint32_t ifindex = *next_ifindex;
 
-	for (int k = 0; k < 2; k++) {
-		uint64_t h = str_hash(str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), label), k ? peer : name);
-
-		mac[k].b[0] = 0x02;
-		for (int i = 1; i < 6; i++)
-			mac[k].b[i] = (uint8_t)(h >> (8 * i));
-	}
 	*next_ifindex += 2;
 	STEP(planner, OP_VETH, SPACE_SWITCH, label, link->pos,
 	     (struct op_veth){
@@ -55,11 +42,11 @@ void kind_bridge_link(struct planner *planner, const struct link *link, int nth,
 		     .space = SPACE_SWITCH,
 		     .ifindex = ifindex,
 		     .master = a->ifindex,
-		     .mac = mac[0],
+		     .mac = planner_mac(planner, label, name),
 		     .peer_name = peer,
 		     .peer_space = SPACE_SWITCH,
 		     .peer_ifindex = ifindex + 1,
-		     .peer_mac = mac[1],
+		     .peer_mac = planner_mac(planner, label, peer),
 		     .mtu = link->mtu,
 	     });
 	STEP(planner, OP_LINK, SPACE_SWITCH, label, link->pos,

@@ -13,12 +13,16 @@ static const struct kind netns_kind = {
 };
 
 static const struct kind guest_kind = {
-	.node = { .name = "guest", .help = "any program that takes TAP fds by number", .guest = true },
+	.node = { .name = "guest",
+		  .help = "any program that takes TAP fds by number",
+		  .guest = true },
 	.command = guest_command,
 };
 
-#define PLANNED_KIND(var, name_) \
-	static const struct kind var = { .node = { .name = (name_), .guest = true, .planned = true } }
+#define PLANNED_KIND(var, name_)                                                                   \
+	static const struct kind var = {                                                           \
+		.node = { .name = (name_), .guest = true, .planned = true }                        \
+	}
 
 PLANNED_KIND(kind_cloud_hypervisor, "cloud-hypervisor");
 PLANNED_KIND(kind_crosvm, "crosvm");
@@ -26,6 +30,6 @@ PLANNED_KIND(kind_kvmtool, "kvmtool");
 PLANNED_KIND(kind_firecracker, "firecracker");
 
 const struct node_kind *const kinds[] = {
-	&netns_kind.node,  &guest_kind.node,   &kind_qemu.node,        &kind_cloud_hypervisor.node,
+	&netns_kind.node,  &guest_kind.node,   &kind_qemu.node,	       &kind_cloud_hypervisor.node,
 	&kind_crosvm.node, &kind_kvmtool.node, &kind_firecracker.node, NULL,
 };

@@ -7,7 +7,7 @@
 /* A kind of node. Those of guests build the command. */
 struct kind {
 	struct node_kind node; /* what the loader knows of it; first, so that one is the other */
-	bool vnet_hdr;         /* what vnet-hdr: auto means */
+	bool vnet_hdr;	       /* what vnet-hdr: auto means */
 	/* argv of a guest: late strings filled in. Errors go to diags. */
 	struct program (*command)(struct planner *planner, struct planned_node *node);
 };
@@ -22,7 +22,8 @@ static inline const struct kind *kind_of(const struct node *node)
 
 /* bridge.c */
 void kind_bridge(struct planner *planner, const struct br *br);
-void kind_bridge_link(struct planner *planner, const struct link *link, int nth, uint32_t *next_ifindex);
+void kind_bridge_link(struct planner *planner, const struct link *link, int nth,
+		      uint32_t *next_ifindex);
 /* wire.c: the TAPs of one space, and their ports */
 void kind_taps(struct planner *planner, uint32_t space);
 void kind_host_taps(struct planner *planner);

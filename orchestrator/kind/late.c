@@ -15,7 +15,8 @@ static const struct ip *dev_addr(const struct dev *dev, uint8_t family)
 	return NULL;
 }
 
-static bool late_addr(const struct dev *dev, uint8_t family, bool prefix, struct strbuf *out, const char **ret_why)
+static bool late_addr(const struct dev *dev, uint8_t family, bool prefix, struct strbuf *out,
+		      const char **ret_why)
 {
 	const struct ip *ip = dev_addr(dev, family);
 	char text[IP_TEXT];
@@ -49,7 +50,9 @@ static bool late_ipv6_prefix(const struct dev *dev, struct strbuf *out, const ch
 static bool late_netmask(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
 	const struct ip *ip = dev_addr(dev, 4);
-	struct ip mask = { .family = 4, .prefix = ip ? ip->prefix : 0, .b = { 255, 255, 255, 255 } };
+	struct ip mask = { .family = 4,
+			   .prefix = ip ? ip->prefix : 0,
+			   .b = { 255, 255, 255, 255 } };
 	char text[IP_TEXT];
 
 	*ret_why = "it has no IPv4 address";
@@ -78,7 +81,8 @@ static bool late_gateway(const struct dev *dev, struct strbuf *out, const char *
 
 	*ret_why = "no default route goes that way (routes: default via …)";
 	if (dev->gateway4.family || dev->gateway6.family)
-		strbuf_puts(out, ip_text(dev->gateway4.family ? &dev->gateway4 : &dev->gateway6, text));
+		strbuf_puts(out,
+			    ip_text(dev->gateway4.family ? &dev->gateway4 : &dev->gateway6, text));
 	return dev->gateway4.family || dev->gateway6.family;
 }
 
@@ -91,7 +95,8 @@ static bool late_fd(const struct dev *dev, struct strbuf *out, const char **ret_
 	return true;
 }
 
-static bool late_fd_list(const struct dev *dev, const char *separator, struct strbuf *out, const char **ret_why)
+static bool late_fd_list(const struct dev *dev, const char *separator, struct strbuf *out,
+			 const char **ret_why)
 {
 	*ret_why = "only a guest's interface has fds";
 	if (dev->guest_fd < 0)
@@ -111,7 +116,8 @@ static bool late_fds_comma(const struct dev *dev, struct strbuf *out, const char
 	return late_fd_list(dev, ",", out, ret_why);
 }
 
-static bool late_count(const struct dev *dev, unsigned times, unsigned plus, struct strbuf *out, const char **ret_why)
+static bool late_count(const struct dev *dev, unsigned times, unsigned plus, struct strbuf *out,
+		       const char **ret_why)
 {
 	*ret_why = "only a guest's interface has queues";
 	if (!dev->queues)
@@ -200,8 +206,8 @@ static const struct {
 #define LATE_COUNT (sizeof late_names / sizeof late_names[0])
 
 /* The device that "eth0" or "r1:eth0" means, or NULL with an error. own: fds may be told. */
-static struct dev *late_dev(struct planner *planner, const struct node *node, char *name, struct pos pos,
-			    bool *ret_own)
+static struct dev *late_dev(struct planner *planner, const struct node *node, char *name,
+			    struct pos pos, bool *ret_own)
 {
 	char *colon = strchr(name, ':');
 	const struct node *of = node;
@@ -218,13 +224,13 @@ static struct dev *late_dev(struct planner *planner, const struct node *node, ch
 	*ret_own = of == node;
 	iface = of ? node_iface(of, colon ? colon + 1 : name) : NULL;
 	if (!iface)
-		diag_add(planner->diags, pos, "%s has no interface \"%s\"", of ? of->name : "the lab",
-			 colon ? colon + 1 : name);
+		diag_add(planner->diags, pos, "%s has no interface \"%s\"",
+			 of ? of->name : "the lab", colon ? colon + 1 : name);
 	return iface ? planner_dev(planner, iface) : NULL;
 }
 
-static void late_one(struct planner *planner, const struct node *node, const char *name, struct pos pos,
-		     struct strbuf *out)
+static void late_one(struct planner *planner, const struct node *node, const char *name,
+		     struct pos pos, struct strbuf *out)
 {
 	char *dev_name = arena_strdup(planner->arena, name), *dot = strrchr(dev_name, '.');
 	const char *names[LATE_COUNT], *why = NULL, *near;
@@ -250,8 +256,9 @@ static void late_one(struct planner *planner, const struct node *node, const cha
 		return;
 	}
 	near = str_nearest(dot, names, LATE_COUNT);
-	diag_add(planner->diags, pos, near ? "\"${%s}\": an interface has no \"%s\" (did you mean \"%s\"?)" :
-					     "\"${%s}\": an interface has no \"%s\"%s",
+	diag_add(planner->diags, pos,
+		 near ? "\"${%s}\": an interface has no \"%s\" (did you mean \"%s\"?)"
+		      : "\"${%s}\": an interface has no \"%s\"%s",
 		 name, dot, near ? near : "");
 }
 
@@ -273,20 +280,23 @@ const char *late_fill(struct planner *planner, const struct node *node, const st
 		if (str_starts(s, STEP_DIR) || str_starts(s, STEP_RUN))
 			strbuf_add(&out, s, (size_t)(end + 1 - s));
 		else
-			late_one(planner, node, arena_strndup(planner->arena, s + 1, (size_t)(end - s - 1)),
+			late_one(planner, node,
+				 arena_strndup(planner->arena, s + 1, (size_t)(end - s - 1)),
 				 text->pos, &out);
 		s = end + 1;
 	}
 	return arena_strdup(planner->arena, out.text);
 }
 
-struct program late_program(struct planner *planner, const struct node *node, const struct command *command,
-			    const struct pairs *env, const char *const *more_env)
+struct program late_program(struct planner *planner, const struct node *node,
+			    const struct command *command, const struct pairs *env,
+			    const char *const *more_env)
 {
 	struct program program = { .argc = command->argc };
 	int cap = 0;
 
-	program.argv = arena_calloc(planner->arena, (size_t)command->argc + 1, sizeof *program.argv);
+	program.argv =
+		arena_calloc(planner->arena, (size_t)command->argc + 1, sizeof *program.argv);
 	for (int i = 0; i < command->argc; i++)
 		program.argv[i] = late_fill(planner, node, &command->argv[i]);
 	for (int i = 0; more_env && more_env[i]; i++)
@@ -294,8 +304,8 @@ struct program late_program(struct planner *planner, const struct node *node, co
 	for (int i = 0; env && i < env->n; i++) {
 		struct text value = { .s = env->v[i].value, .pos = env->v[i].value_pos };
 
-		*ARENA_PUSH(planner->arena, program.env, program.n_env, cap) =
-			arena_printf(planner->arena, "%s=%s", env->v[i].key, late_fill(planner, node, &value));
+		*ARENA_PUSH(planner->arena, program.env, program.n_env, cap) = arena_printf(
+			planner->arena, "%s=%s", env->v[i].key, late_fill(planner, node, &value));
 	}
 	(void)ARENA_PUSH(planner->arena, program.env, program.n_env, cap);
 	program.n_env--; /* the list ends with NULL */

@@ -48,10 +48,12 @@ static void addr_steps(struct planner *planner, const struct dev *dev)
 
 	for (int i = 0; i < dev->n_addrs; i++)
 		STEP(planner, OP_ADDR, dev->space, dev->label, dev->iface->pos,
-		     (struct op_addr){ .name = dev->ifname, .ifindex = dev->ifindex, .addr = dev->addrs[i] });
+		     (struct op_addr){
+			     .name = dev->ifname, .ifindex = dev->ifindex, .addr = dev->addrs[i] });
 	if (planner->v6 && !dev_is_lo(dev))
 		STEP(planner, OP_ADDR, dev->space, dev->label, dev->iface->pos,
-		     (struct op_addr){ .name = dev->ifname, .ifindex = dev->ifindex, .addr = local });
+		     (struct op_addr){
+			     .name = dev->ifname, .ifindex = dev->ifindex, .addr = local });
 }
 
 static void dev_steps(struct planner *planner, const struct dev *dev)
@@ -92,7 +94,8 @@ static bool sysctl_of_device(const struct planned_node *planned, const char *key
 	return false;
 }
 
-static void sysctl_steps(struct planner *planner, const struct planned_node *planned, bool of_device)
+static void sysctl_steps(struct planner *planner, const struct planned_node *planned,
+			 bool of_device)
 {
 	const struct node *node = planned->node;
 
@@ -130,11 +133,13 @@ void kind_netns(struct planner *planner, struct planned_node *planned)
 	const struct node *node = planned->node;
 
 	sysctl_steps(planner, planned, false);
-	if (node->forward && planner->v6) /* IPv6 forwards by namespace, and has no message for it */
+	if (node->forward &&
+	    planner->v6) /* IPv6 forwards by namespace, and has no message for it */
 		STEP(planner, OP_SYSCTL, planned->space, node->name, node->pos,
 		     (struct op_sysctl){ .key = "net.ipv6.conf.all.forwarding", .value = "1" });
 	tap_steps(planner, planned);
-	STEP(planner, OP_LINK, planned->space, node->name, node->pos, (struct op_link){ .name = "lo", .ifindex = 1 });
+	STEP(planner, OP_LINK, planned->space, node->name, node->pos,
+	     (struct op_link){ .name = "lo", .ifindex = 1 });
 	for (int i = 0; i < planned->n_devs; i++)
 		wire_step(planner, planned->devs[i]);
 	for (int i = 0; i < planned->n_devs; i++)

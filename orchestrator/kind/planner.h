@@ -11,13 +11,13 @@
 
 /* What the plan depends on of this machine; on its first line, and fixed by --assume. */
 struct assume {
-	bool vhost, kvm, netem;
+	bool kvm;
 };
 
 /* A numbering domain: a link, or bridges joined by links. */
 struct seg {
 	struct ip sub4, sub6; /* family 0: none */
-	bool none;            /* subnet: none */
+	bool none;	      /* subnet: none */
 	struct pos pos;
 };
 
@@ -25,27 +25,27 @@ struct seg {
 struct br {
 	const struct bridge *bridge; /* NULL: anonymous */
 	const struct link *link;
-	const char *name, *label;    /* label: for people, and the altname when it differs */
-	const char *host;            /* the host's own bridge, NULL: in the switch */
+	const char *name, *label; /* label: for people, and the altname when it differs */
+	const char *host;	  /* the host's own bridge, NULL: in the switch */
 	uint32_t ifindex, mtu;
 	struct mac mac;
 	struct seg *seg;
-	bool transparent;            /* passes LACP, LLDP and STP between its two guests */
+	bool transparent; /* passes LACP, LLDP and STP between its two guests */
 };
 
 /* A device of a node: a veth's end or a TAP, or lo. */
 struct dev {
 	const struct iface *iface;
 	const struct node *node;
-	uint32_t space;              /* where the node's or guest's device itself lives */
+	uint32_t space; /* where the node's or guest's device itself lives */
 	const char *ifname;
 	uint32_t ifindex;
-	struct mac mac;              /* as the node or guest sees it */
-	struct br *br;               /* it, or its other end, is a port of this one */
-	struct dev *peer;            /* two ends and no bridge between */
+	struct mac mac;	  /* as the node or guest sees it */
+	struct br *br;	  /* it, or its other end, is a port of this one */
+	struct dev *peer; /* two ends and no bridge between */
 	const char *peer_label;
-	const char *label;           /* "vm1:eth0" */
-	uint32_t mtu;                /* 0: the kernel's */
+	const char *label; /* "vm1:eth0" */
+	uint32_t mtu;	   /* 0: the kernel's */
 	struct seg *seg;
 	struct ip *addrs;
 	int n_addrs;
@@ -57,8 +57,8 @@ struct dev {
 	struct mac port_mac;
 
 	/* guests */
-	bool tap;                    /* this device is the TAP (a guest's, or a node's towards one) */
-	struct dev *guest;           /* of a node's TAP: the guest's end, where the queues are told */
+	bool tap;	   /* this device is the TAP (a guest's, or a node's towards one) */
+	struct dev *guest; /* of a node's TAP: the guest's end, where the queues are told */
 	unsigned queues;
 	bool vnet_hdr;
 	int fd, guest_fd;
@@ -67,9 +67,9 @@ struct dev {
 struct planned_node {
 	const struct node *node;
 	uint32_t space;
-	struct dev **devs;           /* in the order of node->ifaces */
+	struct dev **devs; /* in the order of node->ifaces */
 	int n_devs;
-	int cell_step;               /* -1 none */
+	int cell_step; /* -1 none */
 	int *service_steps;
 	int guest_step;
 	bool started, ready_done;
@@ -83,22 +83,28 @@ struct planner {
 	struct assume assume;
 	struct plan *plan;
 	int cap_steps;
-	struct planned_node *nodes;  /* as lab->nodes */
-	struct planned_node **sorted; /* the same, by the node's address: planner_node() */
-	uint32_t *next_ifindex;      /* of each space */
+	struct planned_node *nodes; /* as lab->nodes */
+	uint32_t *next_ifindex;	    /* of each space */
 	struct br **brs;
 	int n_brs, cap_brs;
-	bool v6;                     /* the lab has IPv6 */
+	bool v6; /* the lab has IPv6 */
 };
 
 /* Adds a step; args is copied. Returns its index. */
-uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, const char *what, struct pos pos,
-		      const void *args, size_t size);
-#define STEP(planner, op, space, what, pos, ...) \
+uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, const char *what,
+		      struct pos pos, const void *args, size_t size);
+#define STEP(planner, op, space, what, pos, ...)                                                   \
 	planner_step((planner), (op), (space), (what), (pos), &(__VA_ARGS__), sizeof(__VA_ARGS__))
 
-struct planned_node *planner_node(const struct planner *planner, const struct node *node);
-struct dev *planner_dev(const struct planner *planner, const struct iface *iface);
+/* The MAC of what a and b name in this lab. */
+struct mac planner_mac(const struct planner *planner, const char *a, const char *b);
+/* What was assigned to a node, interface or bridge of the lab: there always. */
+struct planned_node *planner_node(const struct planner *planner, const struct node *node)
+	__attribute__((returns_nonnull));
+struct dev *planner_dev(const struct planner *planner, const struct iface *iface)
+	__attribute__((returns_nonnull));
+struct br *planner_br(const struct planner *planner, const struct bridge *bridge)
+	__attribute__((returns_nonnull));
 /* Plugged into nothing: lo. */
 static inline bool dev_is_lo(const struct dev *dev)
 {
@@ -110,7 +116,8 @@ static inline bool dev_is_lo(const struct dev *dev)
 /* The text with what only the plan knows filled in; errors go to diags at the text's place. node:
  * whose interfaces a bare name means; NULL: none. */
 const char *late_fill(struct planner *planner, const struct node *node, const struct text *text);
-struct program late_program(struct planner *planner, const struct node *node, const struct command *command,
-			    const struct pairs *env, const char *const *more_env);
+struct program late_program(struct planner *planner, const struct node *node,
+			    const struct command *command, const struct pairs *env,
+			    const char *const *more_env);
 
 #endif

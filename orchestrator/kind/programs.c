@@ -5,8 +5,8 @@
 #include "kind/kind.h"
 
 #define EXEC_TIMEOUT_MS 60000u
-#define GRACE_MS 5000u
-#define STP_TIMEOUT_MS 60000u
+#define GRACE_MS	5000u
+#define STP_TIMEOUT_MS	60000u
 
 static const char **env_of(struct planner *planner, const char *node, const char *more)
 {
@@ -29,8 +29,8 @@ static const char *log_of(struct planner *planner, const char *node)
 /* ---- hooks */
 
 struct hook_owner {
-	const struct node *node;  /* NULL: the lab's hooks */
-	const struct dev *dev;    /* NULL: a node's or the lab's */
+	const struct node *node; /* NULL: the lab's hooks */
+	const struct dev *dev;	 /* NULL: a node's or the lab's */
 	uint32_t space;
 	const char *what;
 };
@@ -44,7 +44,8 @@ static uint32_t hook_fds(const struct hook *hook, const struct dev *guest)
 
 /* argv[1] is the device's name: of the argv, or of a string that is nothing but a program's path;
  * to any other string it is $1. */
-static struct command hook_command(struct planner *planner, const struct command *command, const char *ifname)
+static struct command hook_command(struct planner *planner, const struct command *command,
+				   const char *ifname)
 {
 	struct text word = { .s = ifname, .pos = command->pos };
 	struct command out = *command;
@@ -66,8 +67,8 @@ static struct command hook_command(struct planner *planner, const struct command
 	return out;
 }
 
-static struct program hook_program(struct planner *planner, const struct hook_owner *owner, const struct hook *hook,
-				   const char *event, uint32_t n_fds)
+static struct program hook_program(struct planner *planner, const struct hook_owner *owner,
+				   const struct hook *hook, const char *event, uint32_t n_fds)
 {
 	struct arena *arena = planner->arena;
 	struct strbuf fds __attribute__((cleanup(strbuf_free))) = STRBUF_INIT;
@@ -81,7 +82,8 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 	if (owner->node)
 		env[n++] = arena_printf(arena, "TAPNET_NODE=%s", owner->node->name);
 	if (owner->dev) {
-		const char *ifname = owner->dev->br && owner->dev->tap ? owner->dev->port_name : owner->dev->ifname;
+		const char *ifname = owner->dev->br && owner->dev->tap ? owner->dev->port_name
+								       : owner->dev->ifname;
 
 		for (uint32_t k = 0; k < n_fds; k++)
 			strbuf_printf(&fds, "%s%u", k ? ":" : "", 3 + k);
@@ -93,10 +95,13 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 	return late_program(planner, owner->node, &command, &hook->env, env);
 }
 
-static void hook_step(struct planner *planner, const struct hook_owner *owner, const struct hooks *hooks)
+static void hook_step(struct planner *planner, const struct hook_owner *owner,
+		      const struct hooks *hooks)
 {
-	const struct dev *guest = owner->dev ? (owner->dev->guest ? owner->dev->guest : owner->dev) : NULL;
-	struct op_hook args = { .fd = -1, .log = log_of(planner, owner->node ? owner->node->name : NULL) };
+	const struct dev *guest =
+		owner->dev ? (owner->dev->guest ? owner->dev->guest : owner->dev) : NULL;
+	struct op_hook args = { .fd = -1,
+				.log = log_of(planner, owner->node ? owner->node->name : NULL) };
 
 	if (!hooks->up.command.argc && !hooks->down.command.argc)
 		return;
@@ -125,7 +130,10 @@ static void iface_hooks(struct planner *planner)
 	for (int n = 0; n < planner->lab->n_nodes; n++)
 		for (int i = 0; i < planner->nodes[n].n_devs; i++) {
 			const struct dev *dev = planner->nodes[n].devs[i];
-			struct hook_owner owner = { .node = dev->node, .dev = dev, .space = dev->space, .what = dev->label };
+			struct hook_owner owner = { .node = dev->node,
+						    .dev = dev,
+						    .space = dev->space,
+						    .what = dev->label };
 
 			hook_step(planner, &owner, &dev->iface->hooks);
 		}
@@ -141,11 +149,12 @@ static void cell_steps(struct planner *planner)
 
 		if (!node->kind->guest && !node->n_exec && !node->n_services)
 			continue;
-		planned->cell_step = (int)STEP(planner, OP_CELL, planned->space, node->name, node->pos,
-					       (struct op_cell){
-						       .hostname = node->kind->guest ? NULL : node->name,
-						       .grace_ms = GRACE_MS,
-					       });
+		planned->cell_step =
+			(int)STEP(planner, OP_CELL, planned->space, node->name, node->pos,
+				  (struct op_cell){
+					  .hostname = node->kind->guest ? NULL : node->name,
+					  .grace_ms = GRACE_MS,
+				  });
 	}
 }
 
@@ -160,8 +169,8 @@ static const struct ip *first_addr(const struct planned_node *planned)
 }
 
 /* tcp: PORT, ADDRESS:PORT, [ADDRESS]:PORT or NODE:PORT. */
-static bool ready_target(struct planner *planner, const struct planned_node *planned, const struct ready *ready,
-			 struct op_ready *args)
+static bool ready_target(struct planner *planner, const struct planned_node *planned,
+			 const struct ready *ready, struct op_ready *args)
 {
 	char *host = arena_strdup(planner->arena, late_fill(planner, planned->node, &ready->tcp));
 	char *colon = strrchr(host, ':'), *end;
@@ -171,7 +180,8 @@ static bool ready_target(struct planner *planner, const struct planned_node *pla
 	size_t len;
 
 	if (!*port || *end || n < 1 || n > 65535) {
-		diag_add(planner->diags, ready->tcp.pos, "\"%s\" does not end with a port", ready->tcp.s);
+		diag_add(planner->diags, ready->tcp.pos, "\"%s\" does not end with a port",
+			 ready->tcp.s);
 		diag_hint(planner->diags, "write 80, 10.0.0.1:80 or web:80");
 		return false;
 	}
@@ -191,15 +201,16 @@ static bool ready_target(struct planner *planner, const struct planned_node *pla
 			addr = first_addr(planner_node(planner, lab_node(planner->lab, host)));
 	}
 	if (!addr) {
-		diag_add(planner->diags, ready->tcp.pos, "no address is known for \"%s\"", ready->tcp.s);
+		diag_add(planner->diags, ready->tcp.pos, "no address is known for \"%s\"",
+			 ready->tcp.s);
 		return false;
 	}
 	args->addr = *addr;
 	return true;
 }
 
-static void ready_step(struct planner *planner, const struct planned_node *planned, const struct ready *ready,
-		       int proc_step)
+static void ready_step(struct planner *planner, const struct planned_node *planned,
+		       const struct ready *ready, int proc_step)
 {
 	const struct node *node = planned->node;
 	struct op_ready args = { .proc_step = (uint32_t)proc_step,
@@ -217,7 +228,8 @@ static void ready_step(struct planner *planner, const struct planned_node *plann
 		break;
 	case READY_TCP:
 		args.kind = WAIT_TCP;
-		args.from = ready->from_node ? planner_node(planner, ready->from_node)->space : planned->space;
+		args.from = ready->from_node ? planner_node(planner, ready->from_node)->space
+					     : planned->space;
 		if (!ready_target(planner, planned, ready, &args))
 			return;
 		break;
@@ -257,7 +269,8 @@ static void node_ready(struct planner *planner, struct planned_node *planned)
 static void service_start(struct planner *planner, struct planned_node *planned, int s);
 
 /* Another service of the node, or another node. */
-static void service_waits(struct planner *planner, struct planned_node *planned, const struct service *service)
+static void service_waits(struct planner *planner, struct planned_node *planned,
+			  const struct service *service)
 {
 	const struct node *node = planned->node;
 
@@ -288,7 +301,8 @@ static void service_start(struct planner *planner, struct planned_node *planned,
 				.grace_ms = GRACE_MS,
 				.node = node->name,
 				.name = service->name,
-				.log = arena_printf(planner->arena, "%s.%s.log", node->name, service->name),
+				.log = arena_printf(planner->arena, "%s.%s.log", node->name,
+						    service->name),
 				.restart = service->restart == RESTART_ON_FAILURE };
 	struct pairs both = { 0 };
 
@@ -299,10 +313,12 @@ static void service_start(struct planner *planner, struct planned_node *planned,
 	both.v = arena_calloc(planner->arena, (size_t)both.n, sizeof *both.v);
 	memcpy(both.v, node->env.v, (size_t)node->env.n * sizeof *both.v);
 	memcpy(both.v + node->env.n, service->env.v, (size_t)service->env.n * sizeof *both.v);
-	args.program = late_program(planner, node, &service->command, &both, env_of(planner, node->name, NULL));
-	planned->service_steps[s] = (int)planner_step(planner, OP_PROC, planned->space,
-						      arena_printf(planner->arena, "%s.%s", node->name, service->name),
-						      service->pos, &args, sizeof args);
+	args.program = late_program(planner, node, &service->command, &both,
+				    env_of(planner, node->name, NULL));
+	planned->service_steps[s] =
+		(int)planner_step(planner, OP_PROC, planned->space,
+				  arena_printf(planner->arena, "%s.%s", node->name, service->name),
+				  service->pos, &args, sizeof args);
 }
 
 static uint32_t guest_space(const struct planner *planner, const struct node *node)
@@ -326,7 +342,8 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 	int cap = 0;
 
 	args.program = kind_of(node)->command(planner, planned);
-	env = late_program(planner, node, &(struct command){ 0 }, &node->env, env_of(planner, node->name, NULL));
+	env = late_program(planner, node, &(struct command){ 0 }, &node->env,
+			   env_of(planner, node->name, NULL));
 	args.program.env = env.env;
 	args.program.n_env = env.n_env;
 	for (int i = 0; i < planned->n_devs; i++)
@@ -334,8 +351,8 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 			*ARENA_PUSH(planner->arena, args.fds, args.n_fds, cap) =
 				(struct op_fd){ .from = planned->devs[i]->fd + (int)q,
 						.to = planned->devs[i]->guest_fd + (int)q };
-	planned->guest_step = (int)planner_step(planner, OP_PROC, guest_space(planner, node), node->name, node->pos,
-						&args, sizeof args);
+	planned->guest_step = (int)planner_step(planner, OP_PROC, guest_space(planner, node),
+						node->name, node->pos, &args, sizeof args);
 }
 
 static void exec_steps(struct planner *planner, const struct planned_node *planned)

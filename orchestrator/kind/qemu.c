@@ -10,20 +10,46 @@ struct qemu_spec {
 };
 
 static const struct field qemu_fields[] = {
-	{ .name = "cpus", .type = FIELD_UINT, .offset = offsetof(struct qemu_spec, cpus), .min = 1, .max = 255,
-	  .preset = "1", .help = "virtual processors" },
-	{ .name = "memory", .type = FIELD_SIZE, .offset = offsetof(struct qemu_spec, memory), .min = 1 << 20,
-	  .max = UINT64_C(1) << 40, .preset = "256M", .help = "memory: 512M, 4G" },
-	{ .name = "kernel", .type = FIELD_PATH, .flags = FIELD_LATE, .offset = offsetof(struct qemu_spec, kernel),
+	{ .name = "cpus",
+	  .type = FIELD_UINT,
+	  .offset = offsetof(struct qemu_spec, cpus),
+	  .min = 1,
+	  .max = 255,
+	  .preset = "1",
+	  .help = "virtual processors" },
+	{ .name = "memory",
+	  .type = FIELD_SIZE,
+	  .offset = offsetof(struct qemu_spec, memory),
+	  .min = 1 << 20,
+	  .max = UINT64_C(1) << 40,
+	  .preset = "256M",
+	  .help = "memory: 512M, 4G" },
+	{ .name = "kernel",
+	  .type = FIELD_PATH,
+	  .flags = FIELD_LATE,
+	  .offset = offsetof(struct qemu_spec, kernel),
 	  .help = "a kernel to boot directly" },
-	{ .name = "initrd", .type = FIELD_PATH, .flags = FIELD_LATE, .offset = offsetof(struct qemu_spec, initrd),
+	{ .name = "initrd",
+	  .type = FIELD_PATH,
+	  .flags = FIELD_LATE,
+	  .offset = offsetof(struct qemu_spec, initrd),
 	  .help = "its initial RAM disk" },
-	{ .name = "append", .type = FIELD_TEXT, .flags = FIELD_LATE, .offset = offsetof(struct qemu_spec, append),
+	{ .name = "append",
+	  .type = FIELD_TEXT,
+	  .flags = FIELD_LATE,
+	  .offset = offsetof(struct qemu_spec, append),
 	  .help = "its command line" },
-	{ .name = "disk", .type = FIELD_PATH, .flags = FIELD_LATE, .offset = offsetof(struct qemu_spec, disk),
+	{ .name = "disk",
+	  .type = FIELD_PATH,
+	  .flags = FIELD_LATE,
+	  .offset = offsetof(struct qemu_spec, disk),
 	  .help = "a disk image; what the guest writes is thrown away" },
-	{ .name = "extra", .type = FIELD_TEXTS, .flags = FIELD_LATE, .offset = offsetof(struct qemu_spec, extra),
-	  .count_offset = offsetof(struct qemu_spec, n_extra), .help = "more arguments, added at the end" },
+	{ .name = "extra",
+	  .type = FIELD_TEXTS,
+	  .flags = FIELD_LATE,
+	  .offset = offsetof(struct qemu_spec, extra),
+	  .count_offset = offsetof(struct qemu_spec, n_extra),
+	  .help = "more arguments, added at the end" },
 	{ 0 },
 };
 
@@ -57,10 +83,13 @@ static void arg_nic(struct args *args, int n, const struct dev *dev)
 	for (unsigned q = 0; q < dev->queues; q++)
 		strbuf_printf(&fds, "%s%d", q ? ":" : "", dev->guest_fd + (int)q);
 	arg(args, "-netdev");
-	arg(args, arena_printf(arena, "tap,id=n%d,%s=%s,vhost=off", n, many ? "fds" : "fd", fds.text));
+	arg(args,
+	    arena_printf(arena, "tap,id=n%d,%s=%s,vhost=off", n, many ? "fds" : "fd", fds.text));
 	arg(args, "-device");
-	arg(args, arena_printf(arena, "virtio-net-pci,netdev=n%d,mac=%s%s", n, mac_text(&dev->mac, mac),
-			       many ? arena_printf(arena, ",mq=on,vectors=%u", 2 * dev->queues + 2) : ""));
+	arg(args,
+	    arena_printf(arena, "virtio-net-pci,netdev=n%d,mac=%s%s", n, mac_text(&dev->mac, mac),
+			 many ? arena_printf(arena, ",mq=on,vectors=%u", 2 * dev->queues + 2)
+			      : ""));
 }
 
 /* A comma in an option's value is doubled. */
@@ -102,8 +131,9 @@ static struct program qemu_command(struct planner *planner, struct planned_node 
 	arg_text(&args, "-append", &spec->append);
 	if (spec->disk.s) {
 		arg(&args, "-drive");
-		arg(&args, arena_printf(arena, "if=virtio,snapshot=on,file=%s",
-					comma(arena, late_fill(planner, planned->node, &spec->disk))));
+		arg(&args,
+		    arena_printf(arena, "if=virtio,snapshot=on,file=%s",
+				 comma(arena, late_fill(planner, planned->node, &spec->disk))));
 	}
 	for (int i = 0; i < planned->n_devs; i++)
 		arg_nic(&args, i, planned->devs[i]);

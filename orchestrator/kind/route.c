@@ -2,8 +2,8 @@
 #include "kind/kind.h"
 
 /* The address of `to`, of the family, that a device of `from` reaches directly. */
-static bool neighbour(const struct planned_node *from, const struct planned_node *to, uint8_t family,
-		      struct dev **ret_dev, struct ip *ret_via)
+static bool neighbour(const struct planned_node *from, const struct planned_node *to,
+		      uint8_t family, struct dev **ret_dev, struct ip *ret_via)
 {
 	for (int i = 0; i < from->n_devs; i++) {
 		struct dev *dev = from->devs[i];
@@ -15,7 +15,8 @@ static bool neighbour(const struct planned_node *from, const struct planned_node
 				continue;
 			for (int a = 0; a < dev->n_addrs; a++)
 				for (int b = 0; b < far->n_addrs; b++)
-					if (far->addrs[b].family == family && ip_in(&far->addrs[b], &dev->addrs[a])) {
+					if (far->addrs[b].family == family &&
+					    ip_in(&far->addrs[b], &dev->addrs[a])) {
 						*ret_dev = dev;
 						*ret_via = far->addrs[b];
 						return true;
@@ -47,8 +48,8 @@ static bool is_neighbour(const struct planned_node *from, const struct planned_n
 typedef void route_sink(struct planner *, struct planned_node *, const struct route *, struct dev *,
 			const struct ip *via);
 
-static void route_by_name(struct planner *planner, struct planned_node *planned, const struct route *route,
-			  route_sink *sink)
+static void route_by_name(struct planner *planner, struct planned_node *planned,
+			  const struct route *route, route_sink *sink)
 {
 	const struct planned_node *to = planner_node(planner, route->via_node);
 	bool found = false;
@@ -65,11 +66,12 @@ static void route_by_name(struct planner *planner, struct planned_node *planned,
 	}
 	if (found)
 		return;
-	diag_add(planner->diags, route->via.pos, "\"%s\" cannot reach \"%s\" directly", planned->node->name,
-		 to->node->name);
-	diag_hint(planner->diags, is_neighbour(planned, to) ?
-					  "they share a wire, but no network of this family: give both an address in one subnet" :
-					  "via is a neighbour on one of its own wires");
+	diag_add(planner->diags, route->via.pos, "\"%s\" cannot reach \"%s\" directly",
+		 planned->node->name, to->node->name);
+	diag_hint(planner->diags, is_neighbour(planned, to)
+					  ? "they share a wire, but no network of this family: "
+					    "give both an address in one subnet"
+					  : "via is a neighbour on one of its own wires");
 }
 
 /* Gives each route of the node, resolved, to sink; twice for a default of both families. */
@@ -92,12 +94,13 @@ static void routes_each(struct planner *planner, struct planned_node *planned, r
 		}
 		diag_add(planner->diags, route->via.pos, "%s is on none of %s's networks",
 			 ip_text(&route->via_ip, text), planned->node->name);
-		diag_hint(planner->diags, "via is the address of a neighbour on one of its own wires");
+		diag_hint(planner->diags,
+			  "via is the address of a neighbour on one of its own wires");
 	}
 }
 
-static void route_step(struct planner *planner, struct planned_node *planned, const struct route *route,
-		       struct dev *dev, const struct ip *via)
+static void route_step(struct planner *planner, struct planned_node *planned,
+		       const struct route *route, struct dev *dev, const struct ip *via)
 {
 	STEP(planner, OP_ROUTE, planned->space, planned->node->name, route->pos,
 	     (struct op_route){
@@ -114,8 +117,8 @@ void kind_routes(struct planner *planner, struct planned_node *planned)
 	routes_each(planner, planned, route_step);
 }
 
-static void gateway_note(struct planner *planner, struct planned_node *planned, const struct route *route,
-			 struct dev *dev, const struct ip *via)
+static void gateway_note(struct planner *planner, struct planned_node *planned,
+			 const struct route *route, struct dev *dev, const struct ip *via)
 {
 	(void)planner;
 	(void)planned;

@@ -12,7 +12,7 @@
 #include "op/program.h"
 #include "sys/ns.h"
 
-#define EXEC_MS 10000          /* a program is executed well within this */
+#define EXEC_MS 10000 /* a program is executed well within this */
 #define SAY_MAX ((size_t)64 << 10)
 
 /* ---- exec */
@@ -33,8 +33,8 @@ static off_t log_size(int fd)
 }
 
 /* Runs a program to its end, its output added to a log; err has its last words. */
-static int command_run(struct ctx *ctx, struct spawn *spawn, const struct program *program, const char *log_name,
-		       uint32_t timeout_ms, off_t *ret_from, struct err *err)
+static int command_run(struct ctx *ctx, struct spawn *spawn, const struct program *program,
+		       const char *log_name, uint32_t timeout_ms, off_t *ret_from, struct err *err)
 {
 	struct started_program filled autoprogram = { 0 };
 	struct spawned spawned = SPAWNED_NONE;
@@ -85,7 +85,9 @@ static int exec_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	const struct slot *cell = &ctx->slots[exec->cell_step];
 	autofd int pidfd = spawn_pidfd(cell->mark.pid, cell->mark.start_time);
 	off_t from = 0;
-	struct spawn spawn = { .cell = pidfd, .netns = -1, .mntns = -1, .mark = &ctx->slots[i].mark };
+	struct spawn spawn = {
+		.cell = pidfd, .netns = -1, .mntns = -1, .mark = &ctx->slots[i].mark
+	};
 	int r;
 
 	if (pidfd < 0)
@@ -130,8 +132,8 @@ static const struct rec hook_table[] = {
 
 /* Runs in the step's space; of the host's nothing else is changed for it. fresh: an empty network
  * namespace instead, since the lab's is gone. */
-static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, uint32_t timeout_ms, uint32_t n_fds,
-		    int gone, struct err *err)
+static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, uint32_t timeout_ms,
+		    uint32_t n_fds, int gone, struct err *err)
 {
 	const struct step *step = ctx_step(ctx, i);
 	const struct op_hook *hook = step->args;
@@ -142,7 +144,9 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 	struct spawn spawn = {
 		.env = more,
 		.cell = -1,
-		.netns = step->space == SPACE_HOST ? -1 : gone >= 0 ? gone : ctx->plan->spaces[step->space].fd,
+		.netns = step->space == SPACE_HOST ? -1
+			 : gone >= 0		   ? gone
+						   : ctx->plan->spaces[step->space].fd,
 		.mntns = node && ctx->have_fds ? ctx->plan->mounts_fd : -1,
 		.hostname = node ? ctx->plan->spaces[step->space].name : NULL,
 		.fresh_sys = step->space != SPACE_HOST,
@@ -178,7 +182,8 @@ static bool hook_needs_down(const struct ctx *ctx, uint32_t i)
 
 	if (!hook->down.argc)
 		return false;
-	return slot_get(&ctx->slots[i]) == SLOT_DONE || !hook->up.argc || ctx->slots[i].mark.pid != 0;
+	return slot_get(&ctx->slots[i]) == SLOT_DONE || !hook->up.argc ||
+	       ctx->slots[i].mark.pid != 0;
 }
 
 static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)

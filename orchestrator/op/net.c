@@ -82,7 +82,8 @@ static int sysctl_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	n = snprintf(path, sizeof path, "/proc/sys/%s", sysctl->key);
 	if (n < 0 || (size_t)n >= sizeof path)
 		return err_sys(err, -ENAMETOOLONG, "sysctl %s", sysctl->key);
-	if (!strchr(sysctl->key, '/')) /* dots are the usual form; with slashes dots are part of a name */
+	if (!strchr(sysctl->key,
+		    '/')) /* dots are the usual form; with slashes dots are part of a name */
 		for (char *p = path + strlen("/proc/sys/"); *p; p++)
 			if (*p == '.')
 				*p = '/';
@@ -139,6 +140,7 @@ static void bridge_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *bat
 			   .mac = &bridge->mac,
 			   .stp = bridge->stp,
 			   .mcast_snooping = bridge->mcast_snooping,
+			   .up = true,
 		   });
 }
 
@@ -244,12 +246,9 @@ const struct op op_addr = {
 };
 
 static const struct rec route_table[] = {
-	REC(REC_IP, struct op_route, dst),
-	REC(REC_IP, struct op_route, via),
-	REC(REC_U32, struct op_route, ifindex),
-	REC(REC_U32, struct op_route, metric),
-	REC(REC_STR, struct op_route, name),
-	REC_END,
+	REC(REC_IP, struct op_route, dst),	REC(REC_IP, struct op_route, via),
+	REC(REC_U32, struct op_route, ifindex), REC(REC_U32, struct op_route, metric),
+	REC(REC_STR, struct op_route, name),	REC_END,
 };
 
 static void route_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *batch)
@@ -265,8 +264,10 @@ static void route_describe(const struct plan *plan, const struct step *step, str
 	char text[IP_TEXT];
 
 	(void)plan;
-	strbuf_printf(out, "route %s", route->dst.family ? ip_prefix_text(&route->dst, text) : "default");
-	strbuf_printf(out, " via %s dev %s", ip_text(&route->via, text), route->name ? route->name : "-");
+	strbuf_printf(out, "route %s",
+		      route->dst.family ? ip_prefix_text(&route->dst, text) : "default");
+	strbuf_printf(out, " via %s dev %s", ip_text(&route->via, text),
+		      route->name ? route->name : "-");
 	if (route->metric)
 		strbuf_printf(out, " metric %u", route->metric);
 }

@@ -29,9 +29,9 @@ enum slot_state {
 
 /* The journal's record of a step: in memory that guardian and worker share with the file. */
 struct slot {
-	uint32_t state;         /* enum slot_state; written last */
-	uint32_t ifindex;       /* of an object in the host's namespace */
-	uint64_t inode;         /* of a namespace */
+	uint32_t state;		/* enum slot_state; written last */
+	uint32_t ifindex;	/* of an object in the host's namespace */
+	uint64_t inode;		/* of a namespace */
 	struct spawn_mark mark; /* of a program */
 };
 
@@ -51,24 +51,24 @@ struct proc; /* op/proc.h: a running guest or service */
  * down. One thread; it may be in any space between two steps, and is back in the host's after. */
 struct ctx {
 	const struct plan *plan;
-	struct slot *slots;     /* plan->n_steps of them */
-	const char *dir;        /* the lab's folder */
-	const char *run;        /* path of the run directory */
+	struct slot *slots; /* plan->n_steps of them */
+	const char *dir;    /* the lab's folder */
+	const char *run;    /* path of the run directory */
 	int run_fd;
 	const char *const *env; /* the whitelisted part of the caller's environment */
-	int host_net;           /* the namespace we came from */
-	int guardian;           /* pidfd; -1 coming down */
-	bool have_fds;          /* planned fds are open here; false in gc */
+	int host_net;		/* the namespace we came from */
+	int guardian;		/* pidfd; -1 coming down */
+	bool have_fds;		/* planned fds are open here; false in gc */
 
-	uint32_t space;         /* where the thread is now */
-	int nl;                 /* netlink socket in nl_space, -1 none */
+	uint32_t space; /* where the thread is now */
+	int nl;		/* netlink socket in nl_space, -1 none */
 	uint32_t nl_space;
 	struct nlbatch batch;
 
-	struct proc *procs;     /* one a guest or service; going up and at rest only */
+	struct proc *procs; /* one a guest or service; going up and at rest only */
 	int n_procs;
 
-	int64_t deadline;       /* of the whole way up, ms of io_now_ms() */
+	int64_t deadline; /* of the whole way up, ms of io_now_ms() */
 	/* Waits for fd, serving consoles and clients meanwhile. 1 ready, 0 past the deadline,
 	 * -ECANCELED when the caller went away. */
 	int (*wait)(struct ctx *ctx, int fd, short events, int64_t deadline);
@@ -91,8 +91,8 @@ enum undo_phase {
 	UNDO_NOTHING, /* dies with a namespace of the lab */
 	UNDO_PROC,    /* SIGTERM, a grace, SIGKILL; all at once */
 	UNDO_HOOK,
-	UNDO_HOST,    /* an object in the host's namespace, by identity */
-	UNDO_FD,      /* TAPs, then namespaces: closing lets go */
+	UNDO_HOST, /* an object in the host's namespace, by identity */
+	UNDO_FD,   /* TAPs, then namespaces: closing lets go */
 };
 
 struct op {
@@ -111,8 +111,8 @@ struct op {
 	const char *undone_by; /* for people */
 };
 
-extern const struct op op_hook, op_netns, op_mounts, op_sysctl, op_bridge, op_veth, op_tap, op_port, op_hostport, op_link, op_addr,
-	op_route, op_altname, op_cell, op_exec, op_proc, op_ready;
+extern const struct op op_hook, op_netns, op_mounts, op_sysctl, op_bridge, op_veth, op_tap, op_port,
+	op_hostport, op_link, op_addr, op_route, op_altname, op_cell, op_exec, op_proc, op_ready;
 
 const struct op *op_of(const struct step *step);
 

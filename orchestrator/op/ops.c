@@ -5,12 +5,12 @@
 #include "op/op.h"
 
 static const struct op *const ops[OP_COUNT] = {
-	[OP_HOOK] = &op_hook,       [OP_NETNS] = &op_netns, [OP_MOUNTS] = &op_mounts,
+	[OP_HOOK] = &op_hook,	    [OP_NETNS] = &op_netns,   [OP_MOUNTS] = &op_mounts,
 	[OP_SYSCTL] = &op_sysctl,   [OP_BRIDGE] = &op_bridge, [OP_VETH] = &op_veth,
-	[OP_TAP] = &op_tap,         [OP_PORT] = &op_port, [OP_HOSTPORT] = &op_hostport,  [OP_LINK] = &op_link,
-	[OP_ADDR] = &op_addr,       [OP_ROUTE] = &op_route, [OP_ALTNAME] = &op_altname,
-	[OP_CELL] = &op_cell,       [OP_EXEC] = &op_exec,   [OP_PROC] = &op_proc,
-	[OP_READY] = &op_ready,
+	[OP_TAP] = &op_tap,	    [OP_PORT] = &op_port,     [OP_HOSTPORT] = &op_hostport,
+	[OP_LINK] = &op_link,	    [OP_ADDR] = &op_addr,     [OP_ROUTE] = &op_route,
+	[OP_ALTNAME] = &op_altname, [OP_CELL] = &op_cell,     [OP_EXEC] = &op_exec,
+	[OP_PROC] = &op_proc,	    [OP_READY] = &op_ready,
 };
 
 const struct op *op_of(const struct step *step)
@@ -95,7 +95,8 @@ void plan_encode(const struct plan *plan, struct strbuf *out)
 
 static bool fds_fit(const struct plan *plan, int fd, uint32_t n)
 {
-	return fd == -1 || (fd >= FD_PLANNED && n <= (uint32_t)(plan->fd_end - fd) && fd <= plan->fd_end);
+	return fd == -1 ||
+	       (fd >= FD_PLANNED && n <= (uint32_t)(plan->fd_end - fd) && fd <= plan->fd_end);
 }
 
 static bool step_is(const struct plan *plan, uint32_t i, enum op_id op)
@@ -121,11 +122,13 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 	}
 	case OP_HOOK: {
 		const struct op_hook *hook = step->args;
-		return hook->log && fds_fit(plan, hook->fd, hook->up_fds) && fds_fit(plan, hook->fd, hook->down_fds);
+		return hook->log && fds_fit(plan, hook->fd, hook->up_fds) &&
+		       fds_fit(plan, hook->fd, hook->down_fds);
 	}
 	case OP_VETH: {
 		const struct op_veth *veth = step->args;
-		return veth->name && veth->peer_name && veth->space < spaces && veth->peer_space < spaces;
+		return veth->name && veth->peer_name && veth->space < spaces &&
+		       veth->peer_space < spaces;
 	}
 	case OP_EXEC:
 		return step_is(plan, ((const struct op_exec *)step->args)->cell_step, OP_CELL);
@@ -135,8 +138,9 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 	}
 	case OP_READY: {
 		const struct op_ready *ready = step->args;
-		return ready->from < spaces && (ready->kind == WAIT_STP || ready->kind == WAIT_AFTER ||
-						step_is(plan, ready->proc_step, OP_PROC));
+		return ready->from < spaces &&
+		       (ready->kind == WAIT_STP || ready->kind == WAIT_AFTER ||
+			step_is(plan, ready->proc_step, OP_PROC));
 	}
 	default:
 		return true;
@@ -145,7 +149,8 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 
 static bool plan_fits(const struct plan *plan)
 {
-	if (!plan->lab || plan->n_spaces < 2 || plan->fd_end < FD_PLANNED || !fds_fit(plan, plan->mounts_fd, 1))
+	if (!plan->lab || plan->n_spaces < 2 || plan->fd_end < FD_PLANNED ||
+	    !fds_fit(plan, plan->mounts_fd, 1))
 		return false;
 	for (int i = 0; i < plan->n_spaces; i++)
 		if (!plan->spaces[i].name || !fds_fit(plan, plan->spaces[i].fd, 1))
@@ -157,7 +162,8 @@ static bool plan_fits(const struct plan *plan)
 		    (node->cell_step >= 0 && !step_is(plan, (uint32_t)node->cell_step, OP_CELL)))
 			return false;
 		for (int k = 0; k < node->n_ifaces; k++)
-			if (!node->ifaces[k].name || !node->ifaces[k].ifname || !node->ifaces[k].peer ||
+			if (!node->ifaces[k].name || !node->ifaces[k].ifname ||
+			    !node->ifaces[k].peer ||
 			    node->ifaces[k].space >= (uint32_t)plan->n_spaces)
 				return false;
 	}
@@ -185,7 +191,8 @@ int plan_decode(struct arena *arena, const char *data, size_t len, struct plan *
 		uint32_t op = rec_u32(&cursor);
 		void *args;
 
-		if (cursor.bad || op >= OP_COUNT || rec_decode(arena, &cursor, step_table, step) < 0)
+		if (cursor.bad || op >= OP_COUNT ||
+		    rec_decode(arena, &cursor, step_table, step) < 0)
 			return -EBADMSG;
 		step->op = (enum op_id)op;
 		args = arena_alloc(arena, op_of(step)->size);

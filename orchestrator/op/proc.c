@@ -19,11 +19,11 @@
 #include "op/program.h"
 #include "sys/tun.h"
 
-#define EXEC_MS 10000    /* a program is executed well within this */
-#define BACKOFF_MS 1000  /* before the first new start; doubled for each, up to: */
+#define EXEC_MS	       10000 /* a program is executed well within this */
+#define BACKOFF_MS     1000  /* before the first new start; doubled for each, up to: */
 #define BACKOFF_MAX_MS 30000
-#define STABLE_MS 60000  /* who ran this long starts with the first back-off again */
-#define LOG_MAX ((off_t)64 << 20)
+#define STABLE_MS      60000 /* who ran this long starts with the first back-off again */
+#define LOG_MAX	       ((off_t)64 << 20)
 
 /* ---- cell */
 
@@ -195,9 +195,11 @@ static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
 			.fds = fds,
 			.n_fds = op->n_fds,
 			.cell = pidfd,
-			.netns = op->kind == PROC_GUEST ?
-					 (step->space == SPACE_HOST ? -1 : ctx->plan->spaces[step->space].fd) :
-					 -1,
+			.netns = op->kind == PROC_GUEST
+					 ? (step->space == SPACE_HOST
+						    ? -1
+						    : ctx->plan->spaces[step->space].fd)
+					 : -1,
 			.mntns = -1,
 			.uid = -1,
 			.gid = -1,
@@ -256,7 +258,8 @@ static void proc_log(struct proc *proc, const char *data, size_t len)
 	off_t size = proc->log < 0 ? LOG_MAX : lseek(proc->log, 0, SEEK_END);
 
 	if (size < LOG_MAX)
-		(void)io_write_all(proc->log, data, len); /* a full disk costs the log, not the guest */
+		(void)io_write_all(proc->log, data,
+				   len); /* a full disk costs the log, not the guest */
 }
 
 static void proc_line(struct proc *proc, char c)
@@ -330,7 +333,8 @@ void proc_ended(struct ctx *ctx, struct proc *proc)
 	fd_closep(&proc->spawned.pidfd);
 	proc->ended_ms = io_now_ms();
 	proc->state = PROC_ENDED;
-	n = snprintf(text, sizeof text, "[%s %s]\r\n", op->node, spawn_status_words(proc->status, words));
+	n = snprintf(text, sizeof text, "[%s %s]\r\n", op->node,
+		     spawn_status_words(proc->status, words));
 	if (n > 0 && (size_t)n < sizeof text)
 		proc_log(proc, text, (size_t)n);
 	if (op->restart && proc->status != 0 && !proc->stopping) {

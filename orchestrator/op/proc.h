@@ -6,29 +6,29 @@
 
 #include "op/op.h"
 
-#define PROC_LINE 1024      /* bytes of a console line that patterns see */
+#define PROC_LINE 1024	     /* bytes of a console line that patterns see */
 #define PROC_TAIL (16 << 10) /* bytes of the console that a newcomer is shown */
 
 enum proc_state { PROC_IDLE, PROC_RUNNING, PROC_ENDED, PROC_BACKOFF };
 
 struct proc {
-	uint32_t step;          /* of its OP_PROC */
+	uint32_t step; /* of its OP_PROC */
 	enum proc_state state;
 	struct spawned spawned;
-	int master, log;        /* pty; -1 none */
-	int status;             /* wait status of the last end */
+	int master, log;			/* pty; -1 none */
+	int status;				/* wait status of the last end */
 	int64_t ended_ms, started_ms, again_ms; /* of io_now_ms() */
 	unsigned restarts;
-	bool stopping;          /* its end is asked for: no new start by itself */
+	bool stopping; /* its end is asked for: no new start by itself */
 
-	bool watching, seen;    /* a console pattern */
+	bool watching, seen; /* a console pattern */
 	regex_t pattern;
-	int notify[2];          /* pipe that wakes who waits for the pattern, or for the end */
+	int notify[2]; /* pipe that wakes who waits for the pattern, or for the end */
 
 	char line[PROC_LINE];
 	size_t line_len;
-	char *tail;             /* ring of PROC_TAIL bytes */
-	uint64_t tail_len;      /* bytes ever written */
+	char *tail;	   /* ring of PROC_TAIL bytes */
+	uint64_t tail_len; /* bytes ever written */
 };
 
 /* Makes ctx->procs, one a guest or service of the plan, their console patterns compiled. 0 or -errno. */

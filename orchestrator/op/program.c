@@ -14,7 +14,7 @@
 #include "base/io.h"
 
 #define LAST_LINES 3
-#define KILL_MS 2000 /* a killed process is gone well within this */
+#define KILL_MS	   2000 /* a killed process is gone well within this */
 
 const struct rec program_table[] = {
 	REC_LIST(struct program, argv, argc),
@@ -83,7 +83,8 @@ static size_t strs_count(const char *const *strs)
 int program_fill(const struct ctx *ctx, const struct program *program, const char *const *more_env,
 		 struct started_program *ret_program, struct err *err)
 {
-	size_t room = strs_count(ctx->env) + (size_t)program->n_env + strs_count(more_env) + 1, n = 0;
+	size_t room = strs_count(ctx->env) + (size_t)program->n_env + strs_count(more_env) + 1,
+	       n = 0;
 	const char *const *sources[] = { ctx->env, program->env, more_env };
 	bool failed = false;
 
@@ -122,7 +123,8 @@ void program_free(struct started_program *program)
 
 int program_log(const struct ctx *ctx, const char *name, struct err *err)
 {
-	int fd = openat(ctx->run_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = openat(ctx->run_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+			0600);
 
 	return fd < 0 ? err_sys(err, -errno, "cannot open the log %s/%s", ctx->run, name) : fd;
 }
@@ -178,7 +180,8 @@ int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, 
 	if (spawn_wait(spawned->pidfd, io_now_ms() + KILL_MS, &status) == 0)
 		return err_set(err, -ETIMEDOUT, "cannot be killed");
 	if (r == 0)
-		return err_set(err, -ETIMEDOUT, "not done within %g s, killed", timeout_ms / 1000.0);
+		return err_set(err, -ETIMEDOUT, "not done within %g s, killed",
+			       timeout_ms / 1000.0);
 	if (r < 0)
 		return err_sys(err, r, "not waited for");
 	/* What it left in its group would hold fds that nobody knows of. */
@@ -191,15 +194,17 @@ int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, 
 
 const char *program_name(const struct program *program)
 {
-	if (program->argc == 3 && str_eq(program->argv[0], "/bin/sh") && str_eq(program->argv[1], "-c"))
+	if (program->argc == 3 && str_eq(program->argv[0], "/bin/sh") &&
+	    str_eq(program->argv[1], "-c"))
 		return program->argv[2];
 	return program->argc ? program->argv[0] : "-";
 }
 
 static void describe_word(const char *word, struct strbuf *out)
 {
-	bool plain = *word && strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-					   "%+,-./:=@_") == strlen(word);
+	bool plain = *word &&
+		     strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				  "%+,-./:=@_") == strlen(word);
 
 	if (!plain)
 		strbuf_puts(out, "'");

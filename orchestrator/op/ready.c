@@ -17,7 +17,7 @@
 #include "op/program.h"
 #include "sys/nlr.h"
 
-#define TRY_MS 100      /* between two tries of tcp and exec */
+#define TRY_MS	   100	/* between two tries of tcp and exec */
 #define CONNECT_MS 1000 /* of one try */
 
 static const struct rec ready_table[] = {
@@ -46,8 +46,10 @@ static int ready_pause(struct ctx *ctx, int64_t until)
 static int try_tcp(struct ctx *ctx, const struct op_ready *ready, int64_t deadline, struct err *err)
 {
 	int family = ready->addr.family == 4 ? AF_INET : AF_INET6, r, error = 0;
-	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)ready->port) };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)ready->port) };
+	struct sockaddr_in in4 = { .sin_family = AF_INET,
+				   .sin_port = htons((uint16_t)ready->port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+				    .sin6_port = htons((uint16_t)ready->port) };
 	socklen_t len = sizeof error;
 	autofd int fd = -1;
 	int64_t until = io_now_ms() + CONNECT_MS;
@@ -60,8 +62,8 @@ static int try_tcp(struct ctx *ctx, const struct op_ready *ready, int64_t deadli
 		return err_sys(err, -errno, "socket");
 	memcpy(&in4.sin_addr, ready->addr.b, 4);
 	memcpy(&in6.sin6_addr, ready->addr.b, 16);
-	r = family == AF_INET ? connect(fd, (struct sockaddr *)&in4, sizeof in4) :
-				connect(fd, (struct sockaddr *)&in6, sizeof in6);
+	r = family == AF_INET ? connect(fd, (struct sockaddr *)&in4, sizeof in4)
+			      : connect(fd, (struct sockaddr *)&in6, sizeof in6);
 	if (r < 0 && errno != EINPROGRESS)
 		return 0;
 	r = ctx->wait(ctx, fd, POLLOUT, until < deadline ? until : deadline);
@@ -194,8 +196,8 @@ static int ready_failed(struct ctx *ctx, uint32_t i, struct proc *proc, struct e
 		err_set(err, -EREMOTEIO, "it %s before it was ready (waited for %s)",
 			spawn_status_words(proc->status, status), ready_words(ready, words));
 	else
-		err_set(err, -ETIMEDOUT, "not ready in %g s (waited for %s)", ready->timeout_ms / 1000.0,
-			ready_words(ready, words));
+		err_set(err, -ETIMEDOUT, "not ready in %g s (waited for %s)",
+			ready->timeout_ms / 1000.0, ready_words(ready, words));
 	if (op)
 		program_last_words(ctx, op->log, 0, err);
 	return err->code;

@@ -15,10 +15,16 @@
 #include "base/rec.h"
 
 /* In strings of commands: replaced when the program is started. */
-#define STEP_DIR "\x01" "lab.dir" "\x02"
-#define STEP_RUN "\x01" "lab.run" "\x02"
+#define STEP_DIR                                                                                   \
+	"\x01"                                                                                     \
+	"lab.dir"                                                                                  \
+	"\x02"
+#define STEP_RUN                                                                                   \
+	"\x01"                                                                                     \
+	"lab.run"                                                                                  \
+	"\x02"
 
-#define SPACE_HOST 0u   /* the namespace that the tool was started in */
+#define SPACE_HOST   0u /* the namespace that the tool was started in */
 #define SPACE_SWITCH 1u /* bridges and ports */
 
 /* Planned fds are at FD_PLANNED and above; they are reserved before anything is made. */
@@ -29,8 +35,8 @@
 
 struct space {
 	const char *name; /* "host", "switch", or the node's */
-	int fd;           /* -1: host */
-	bool taps;        /* it holds TAPs: links are deleted by group before the fds are closed */
+	int fd;		  /* -1: host */
+	bool taps;	  /* it holds TAPs: links are deleted by group before the fds are closed */
 };
 
 enum op_id {
@@ -57,7 +63,7 @@ enum op_id {
 struct step {
 	enum op_id op;
 	uint32_t space;
-	int line, col;    /* in the lab file; 0: of no line in particular */
+	int line, col;	  /* in the lab file; 0: of no line in particular */
 	const char *what; /* whose step it is: "vm1:eth0", "r1", "lan" */
 	const void *args; /* the op's own struct below */
 };
@@ -150,9 +156,9 @@ struct program {
 struct op_hook {
 	struct program up, down; /* argc 0: none */
 	uint32_t up_timeout_ms, down_timeout_ms;
-	int fd;                  /* first TAP fd of the device, -1: none */
+	int fd;			   /* first TAP fd of the device, -1: none */
 	uint32_t up_fds, down_fds; /* how many of them are inherited, from 3 on */
-	const char *log;         /* file in the run directory that its output is added to */
+	const char *log;	   /* file in the run directory that its output is added to */
 };
 
 struct op_cell {
@@ -177,7 +183,7 @@ struct op_proc {
 	uint32_t kind; /* enum proc_kind */
 	uint32_t cell_step, grace_ms;
 	const char *node, *name; /* name: of a service; of a guest, its kind ("qemu") */
-	const char *log; /* file in the run directory */
+	const char *log;	 /* file in the run directory */
 	struct op_fd *fds;
 	int n_fds;
 	bool restart; /* on failure */
@@ -188,10 +194,10 @@ enum ready_wait { WAIT_CONSOLE, WAIT_TCP, WAIT_EXEC, WAIT_AFTER, WAIT_STP };
 struct op_ready {
 	uint32_t kind; /* enum ready_wait */
 	uint32_t proc_step;
-	uint32_t from;        /* WAIT_TCP: the space that connects */
-	const char *pattern;  /* WAIT_CONSOLE: extended regular expression */
-	struct ip addr;       /* WAIT_TCP */
-	uint32_t port;        /* WAIT_TCP; WAIT_STP: ifindex of the bridge */
+	uint32_t from;		/* WAIT_TCP: the space that connects */
+	const char *pattern;	/* WAIT_CONSOLE: extended regular expression */
+	struct ip addr;		/* WAIT_TCP */
+	uint32_t port;		/* WAIT_TCP; WAIT_STP: ifindex of the bridge */
 	struct program program; /* WAIT_EXEC, in the node's cell */
 	uint32_t cell_step;
 	uint32_t after_ms, timeout_ms;
@@ -208,23 +214,23 @@ struct plan_iface {
 	const char *name;   /* in the node */
 	const char *ifname; /* the device's name in the kernel */
 	uint32_t space, ifindex;
-	const char *peer;   /* "lan1", "r2:eth1" */
+	const char *peer; /* "lan1", "r2:eth1" */
 	struct mac mac;
 	struct plan_address *addrs;
 	int n_addrs;
 	uint32_t queues;    /* of a TAP, else 0 */
-	int fd;             /* of its queue 0, -1 none */
-	int guest_fd;       /* its number in the guest */
+	int fd;		    /* of its queue 0, -1 none */
+	int guest_fd;	    /* its number in the guest */
 	bool vnet_hdr, set; /* set: addresses are set by us, not told to a guest */
 	int line, col;
 };
 
 struct plan_node {
 	const char *name, *kind;
-	uint32_t space;     /* SPACE_HOST for guests */
+	uint32_t space; /* SPACE_HOST for guests */
 	bool guest;
-	int cell_step;      /* -1: none */
-	const char **env;   /* for exec and shell */
+	int cell_step;	  /* -1: none */
+	const char **env; /* for exec and shell */
 	int n_env;
 	struct plan_iface *ifaces;
 	int n_ifaces;

@@ -62,9 +62,9 @@ static void veth_describe(const struct plan *plan, const struct step *step, stru
 	const struct op_veth *veth = step->args;
 	char a[MAC_TEXT], b[MAC_TEXT];
 
-	strbuf_printf(out, "veth %s %s  %s - %s %s  %s", plan->spaces[veth->peer_space].name, veth->peer_name,
-		      mac_text(&veth->peer_mac, a), plan->spaces[veth->space].name, veth->name,
-		      mac_text(&veth->mac, b));
+	strbuf_printf(out, "veth %s %s  %s - %s %s  %s", plan->spaces[veth->peer_space].name,
+		      veth->peer_name, mac_text(&veth->peer_mac, a), plan->spaces[veth->space].name,
+		      veth->name, mac_text(&veth->mac, b));
 	if (veth->mtu)
 		strbuf_printf(out, "  mtu %u", veth->mtu);
 }
@@ -81,14 +81,10 @@ const struct op op_veth = {
 /* ---- tap */
 
 static const struct rec tap_table[] = {
-	REC(REC_STR, struct op_tap, name),
-	REC(REC_U32, struct op_tap, ifindex),
-	REC(REC_U32, struct op_tap, queues),
-	REC(REC_MAC, struct op_tap, mac),
-	REC(REC_BOOL, struct op_tap, vnet_hdr),
-	REC(REC_BOOL, struct op_tap, persist),
-	REC(REC_INT, struct op_tap, fd),
-	REC_END,
+	REC(REC_STR, struct op_tap, name),	REC(REC_U32, struct op_tap, ifindex),
+	REC(REC_U32, struct op_tap, queues),	REC(REC_MAC, struct op_tap, mac),
+	REC(REC_BOOL, struct op_tap, vnet_hdr), REC(REC_BOOL, struct op_tap, persist),
+	REC(REC_INT, struct op_tap, fd),	REC_END,
 };
 
 static int tap_apply(struct ctx *ctx, uint32_t i, struct err *err)
@@ -131,8 +127,9 @@ static void tap_describe(const struct plan *plan, const struct step *step, struc
 	strbuf_printf(out, "tap %s", tap->name);
 	if (tap->ifindex)
 		strbuf_printf(out, "  ifindex %u", tap->ifindex);
-	strbuf_printf(out, "  %s  %u queue%s  vnet-hdr %s  fd %d", mac_text(&tap->mac, mac), tap->queues,
-		      tap->queues == 1 ? "" : "s", tap->vnet_hdr ? "on" : "off", tap->fd);
+	strbuf_printf(out, "  %s  %u queue%s  vnet-hdr %s  fd %d", mac_text(&tap->mac, mac),
+		      tap->queues, tap->queues == 1 ? "" : "s", tap->vnet_hdr ? "on" : "off",
+		      tap->fd);
 }
 
 const struct op op_tap = {
@@ -149,14 +146,10 @@ const struct op op_tap = {
 /* ---- port: a TAP in a namespace of the lab */
 
 static const struct rec port_table[] = {
-	REC(REC_STR, struct op_port, name),
-	REC(REC_U32, struct op_port, ifindex),
-	REC(REC_U32, struct op_port, master),
-	REC(REC_U32, struct op_port, mtu),
-	REC(REC_U32, struct op_port, fwd_mask),
-	REC(REC_BOOL, struct op_port, no_link_local),
-	REC(REC_BOOL, struct op_port, forward),
-	REC_END,
+	REC(REC_STR, struct op_port, name),	REC(REC_U32, struct op_port, ifindex),
+	REC(REC_U32, struct op_port, master),	REC(REC_U32, struct op_port, mtu),
+	REC(REC_U32, struct op_port, fwd_mask), REC(REC_BOOL, struct op_port, no_link_local),
+	REC(REC_BOOL, struct op_port, forward), REC_END,
 };
 
 static void port_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *batch)
@@ -248,7 +241,8 @@ static int hostport_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	if (nl < 0)
 		return nl;
 	bridge = host_link(port->bridge, "bridge", NULL, err);
-	self = bridge < 0 ? bridge : host_link(port->name, port->tap ? "tun" : "veth", &port->mac, err);
+	self = bridge < 0 ? bridge
+			  : host_link(port->name, port->tap ? "tun" : "veth", &port->mac, err);
 	if (self < 0)
 		return self;
 	ctx->slots[i].ifindex = (uint32_t)self;
@@ -265,7 +259,9 @@ static int hostport_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	nlb_altname(&ctx->batch, i, (uint32_t)self, port->altname);
 	err->msg[0] = '\0';
 	self = nlb_flush(&ctx->batch, nl, io_now_ms() + HOST_MS, err);
-	return self < 0 ? err_sys(err, self, "cannot make %s a port of %s", port->name, port->bridge) : 0;
+	return self < 0
+		       ? err_sys(err, self, "cannot make %s a port of %s", port->name, port->bridge)
+		       : 0;
 }
 
 static int hostport_undo(struct ctx *ctx, uint32_t i, struct err *err)
@@ -290,7 +286,8 @@ static void hostport_describe(const struct plan *plan, const struct step *step, 
 	const struct op_hostport *port = step->args;
 
 	(void)plan;
-	strbuf_printf(out, "%s (%s) a port of the host's %s", port->name, port->altname, port->bridge);
+	strbuf_printf(out, "%s (%s) a port of the host's %s", port->name, port->altname,
+		      port->bridge);
 }
 
 const struct op op_hostport = {

@@ -60,7 +60,8 @@ static struct segs segs_of(struct planner *planner)
 	}
 	for (int i = 0; i < planner->lab->n_links; i++) {
 		const struct link *link = planner->lab->links[i];
-		const struct iface *iface = link->ends[0].iface ? link->ends[0].iface : link->ends[1].iface;
+		const struct iface *iface =
+			link->ends[0].iface ? link->ends[0].iface : link->ends[1].iface;
 		struct dev *dev = iface ? planner_dev(planner, iface) : NULL;
 
 		if (!dev || dev->br)
@@ -88,7 +89,8 @@ static int by_ip(const void *a, const void *b)
 
 /* Gives each domain without a subnet the next of the pool that overlaps none of the given ones.
  * Those of the pool's own size that were taken are found by bisection; of others there are few. */
-static void pool_family(struct planner *planner, struct segs *segs, const struct ip *pool, unsigned prefix)
+static void pool_family(struct planner *planner, struct segs *segs, const struct ip *pool,
+			unsigned prefix)
 {
 	struct ip *given = arena_calloc(planner->arena, (size_t)segs->n + 1, sizeof *given);
 	int n_given = 0, n_odd = 0;
@@ -114,7 +116,8 @@ static void pool_family(struct planner *planner, struct segs *segs, const struct
 			continue;
 		do {
 			want = ip_subnet(pool, prefix, next++);
-			taken = want.family && bsearch(&want, given, (size_t)n_given, sizeof *given, by_ip);
+			taken = want.family &&
+				bsearch(&want, given, (size_t)n_given, sizeof *given, by_ip);
 			for (int k = 0; k < n_odd && want.family && !taken; k++)
 				taken = ip_overlap(&want, &odd[k]);
 		} while (taken);
@@ -168,8 +171,8 @@ static void dev_given(struct planner *planner, struct dev *dev, uint8_t family)
 	for (int i = 0; i < spec->n; i++)
 		dev_addr_add(planner, dev, &spec->v[i]);
 	if (spec->mode == ADDRS_AUTO && (!sub || !sub->family)) {
-		diag_add(planner->diags, dev->iface->pos, "%s: no IPv%u subnet to take an address from", dev->label,
-			 family);
+		diag_add(planner->diags, dev->iface->pos,
+			 "%s: no IPv%u subnet to take an address from", dev->label, family);
 		diag_hint(planner->diags, "give its bridge or link a subnet, or the lab a pool");
 	}
 }
@@ -182,7 +185,8 @@ static bool dev_wants(const struct dev *dev, uint8_t family)
 }
 
 /* Numbers the members of one domain in order, skipping what is given. */
-static void number_seg(struct planner *planner, const struct seg *seg, struct member *members, int n, uint8_t family)
+static void number_seg(struct planner *planner, const struct seg *seg, struct member *members,
+		       int n, uint8_t family)
 {
 	const struct ip *sub = family == 4 ? &seg->sub4 : &seg->sub6;
 	struct ip *given = arena_calloc(planner->arena, (size_t)n * 2 + 1, sizeof *given);
@@ -196,7 +200,8 @@ static void number_seg(struct planner *planner, const struct seg *seg, struct me
 	for (int i = 0; i < n; i++)
 		for (int k = 0; k < dev_spec(members[i].dev, family)->n; k++) {
 			if (n_given == cap)
-				(void)arena_push(planner->arena, &given, n_given, &cap, sizeof *given);
+				(void)arena_push(planner->arena, &given, n_given, &cap,
+						 sizeof *given);
 			given[n_given] = dev_spec(members[i].dev, family)->v[k];
 			given[n_given].prefix = sub->prefix;
 			n_given++;
@@ -211,8 +216,8 @@ static void number_seg(struct planner *planner, const struct seg *seg, struct me
 			ip = next <= ip_hosts(sub) ? ip_nth(sub, next++) : (struct ip){ 0 };
 		} while (ip.family && bsearch(&ip, given, (size_t)n_given, sizeof *given, by_ip));
 		if (!ip.family) {
-			diag_add(planner->diags, seg->pos, "%s has no address left for %s", ip_prefix_text(sub, text),
-				 members[i].dev->label);
+			diag_add(planner->diags, seg->pos, "%s has no address left for %s",
+				 ip_prefix_text(sub, text), members[i].dev->label);
 			return;
 		}
 		dev_addr_add(planner, members[i].dev, &ip);
@@ -271,7 +276,8 @@ void plan_address(struct planner *planner)
 	for (int n = 0; n < planner->lab->n_nodes; n++)
 		for (int i = 0; i < planner->nodes[n].n_devs; i++)
 			for (int a = 0; a < planner->nodes[n].devs[i]->n_addrs; a++)
-				planner->v6 = planner->v6 || planner->nodes[n].devs[i]->addrs[a].family == 6;
+				planner->v6 = planner->v6 ||
+					      planner->nodes[n].devs[i]->addrs[a].family == 6;
 	for (int n = 0; n < planner->lab->n_nodes; n++)
 		kind_gateways(planner, &planner->nodes[n]);
 }

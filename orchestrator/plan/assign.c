@@ -5,14 +5,17 @@
 #include "kind/kind.h"
 #include "plan/plan.h"
 
-#define IFINDEX_FIRST 100u /* new namespaces may hold tunl0, sit0 and the like */
+#define IFINDEX_FIRST  100u /* new namespaces may hold tunl0, sit0 and the like */
 #define GUEST_FD_FIRST 3
 
-static struct mac mac_of(const struct planner *planner, const char *a, const char *b)
+/* Locally administered; the hash's bits are mixed, since FNV leaves its high ones alike. */
+struct mac planner_mac(const struct planner *planner, const char *a, const char *b)
 {
 	uint64_t h = str_hash(str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), a), b);
 	struct mac mac = { .b = { 0x02 } };
 
+	h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
 	for (int i = 1; i < 6; i++)
 		mac.b[i] = (uint8_t)(h >> (8 * i));
 	return mac;
@@ -20,39 +23,27 @@ static struct mac mac_of(const struct planner *planner, const char *a, const cha
 
 /* ---- look-ups */
 
-static int by_node(const void *a, const void *b)
-{
-	const struct node *x = ((const struct planned_node *const *)a)[0]->node;
-	const struct node *y = ((const struct planned_node *const *)b)[0]->node;
-
-	return x < y ? -1 : x > y;
-}
-
 struct planned_node *planner_node(const struct planner *planner, const struct node *node)
 {
-	struct planned_node key = { .node = node }, *p = &key;
-	struct planned_node **found = bsearch(&p, planner->sorted, (size_t)planner->lab->n_nodes,
-					      sizeof(struct planned_node *), by_node);
-
-	return found ? *found : NULL;
+	return &planner->nodes[node->order];
 }
 
 struct dev *planner_dev(const struct planner *planner, const struct iface *iface)
 {
 	struct planned_node *planned = planner_node(planner, iface->node);
 
-	for (int i = 0; planned && i < planned->n_devs; i++)
+	for (int i = 0; i < planned->n_devs; i++)
 		if (planned->devs[i]->iface == iface)
 			return planned->devs[i];
-	return NULL;
+	abort(); /* each interface has one */
 }
 
-static struct br *br_of(const struct planner *planner, const struct bridge *bridge)
+struct br *planner_br(const struct planner *planner, const struct bridge *bridge)
 {
 	for (int i = 0; i < planner->n_brs; i++)
 		if (planner->brs[i]->bridge == bridge)
 			return planner->brs[i];
-	return NULL;
+	abort(); /* each bridge of the lab has one */
 }
 
 /* ---- spaces and devices */
@@ -67,9 +58,9 @@ static void assign_nodes(struct planner *planner)
 
 	for (int n = 0; n < lab->n_nodes; n++)
 		n_devs += lab->nodes[n]->n_ifaces;
-	dev = arena_calloc(arena, (size_t)n_devs, sizeof *dev); /* one array: in the order of the file */
+	dev = arena_calloc(arena, (size_t)n_devs,
+			   sizeof *dev); /* one array: in the order of the file */
 	planner->nodes = arena_calloc(arena, (size_t)lab->n_nodes, sizeof *planner->nodes);
-	planner->sorted = arena_calloc(arena, (size_t)lab->n_nodes, sizeof *planner->sorted);
 	plan->spaces = arena_calloc(arena, (size_t)lab->n_nodes + 2, sizeof *plan->spaces);
 	plan->spaces[SPACE_HOST] = (struct space){ .name = "host", .fd = -1 };
 	plan->spaces[SPACE_SWITCH] = (struct space){ .name = "switch", .fd = plan->fd_end++ };
@@ -79,15 +70,16 @@ static void assign_nodes(struct planner *planner)
 		struct planned_node *planned = &planner->nodes[n];
 
 		*planned = (struct planned_node){ .node = node, .cell_step = -1, .guest_step = -1 };
-		planner->sorted[n] = planned;
 		if (!node->kind->guest) {
 			planned->space = (uint32_t)plan->n_spaces;
-			plan->spaces[plan->n_spaces++] = (struct space){ .name = node->name, .fd = plan->fd_end++ };
+			plan->spaces[plan->n_spaces++] =
+				(struct space){ .name = node->name, .fd = plan->fd_end++ };
 		}
 		planned->n_devs = node->n_ifaces;
 		planned->devs = arena_calloc(arena, (size_t)node->n_ifaces, sizeof *planned->devs);
 		planned->service_steps = arena_calloc(arena, (size_t)node->n_services, sizeof(int));
-		planned->service_ready = arena_calloc(arena, (size_t)node->n_services, sizeof(bool));
+		planned->service_ready =
+			arena_calloc(arena, (size_t)node->n_services, sizeof(bool));
 		for (int s = 0; s < node->n_services; s++)
 			planned->service_steps[s] = -1;
 		for (int i = 0; i < node->n_ifaces; i++) {
@@ -96,13 +88,13 @@ static void assign_nodes(struct planner *planner)
 				.iface = node->ifaces[i],
 				.node = node,
 				.space = planned->space,
-				.label = arena_printf(arena, "%s:%s", node->name, node->ifaces[i]->name),
+				.label = arena_printf(arena, "%s:%s", node->name,
+						      node->ifaces[i]->name),
 				.fd = -1,
 				.guest_fd = -1,
 			};
 		}
 	}
-	qsort(planner->sorted, (size_t)lab->n_nodes, sizeof *planner->sorted, by_node);
 }
 
 /* ---- bridges */
@@ -111,7 +103,8 @@ static void assign_nodes(struct planner *planner)
  * the kernel, keeps its name as the alternative name. */
 static bool name_is_free(const char *name)
 {
-	return strlen(name) <= NAME_DEVICE_MAX && !(strchr("pblw", name[0]) && name[1] >= '0' && name[1] <= '9');
+	return strlen(name) <= NAME_DEVICE_MAX &&
+	       !(strchr("pblw", name[0]) && name[1] >= '0' && name[1] <= '9');
 }
 
 static struct br *add_br(struct planner *planner, struct seg *seg)
@@ -136,9 +129,10 @@ static void assign_bridges(struct planner *planner)
 		br->mtu = bridge->mtu;
 		br->host = bridge->host.s;
 		br->seg->pos = bridge->pos;
-		br->name = name_is_free(bridge->name) ? bridge->name : arena_printf(planner->arena, "b%d", i + 1);
+		br->name = name_is_free(bridge->name) ? bridge->name
+						      : arena_printf(planner->arena, "b%d", i + 1);
 		br->ifindex = br->host ? 0 : planner->next_ifindex[SPACE_SWITCH]++;
-		br->mac = mac_of(planner, bridge->name, "bridge");
+		br->mac = planner_mac(planner, bridge->name, "bridge");
 	}
 }
 
@@ -180,7 +174,8 @@ static void plug_pair(struct dev *a, struct dev *b, struct seg *seg)
 	}
 }
 
-static void assign_anonymous(struct planner *planner, const struct link *link, int nth, struct seg *seg)
+static void assign_anonymous(struct planner *planner, const struct link *link, int nth,
+			     struct seg *seg)
 {
 	struct br *br = add_br(planner, seg);
 	struct dev *ends[2] = { NULL, NULL };
@@ -189,7 +184,7 @@ static void assign_anonymous(struct planner *planner, const struct link *link, i
 	br->mtu = link->mtu;
 	br->name = br->label = arena_printf(planner->arena, "l%d", nth + 1);
 	br->ifindex = planner->next_ifindex[SPACE_SWITCH]++;
-	br->mac = mac_of(planner, br->name, "bridge");
+	br->mac = planner_mac(planner, br->name, "bridge");
 	br->transparent = link->n_ends == 2;
 	for (int e = 0; e < link->n_ends; e++) {
 		struct dev *dev = planner_dev(planner, link->ends[e].iface);
@@ -213,9 +208,9 @@ static void assign_link(struct planner *planner, const struct link *link, int nt
 
 	for (int e = 0; e < link->n_ends; e++) {
 		if (ends[e].bridge && bridge)
-			join_segs(planner, bridge, br_of(planner, ends[e].bridge));
+			join_segs(planner, bridge, planner_br(planner, ends[e].bridge));
 		else if (ends[e].bridge)
-			bridge = br_of(planner, ends[e].bridge);
+			bridge = planner_br(planner, ends[e].bridge);
 		guests = guests && ends[e].iface && ends[e].iface->node->kind->guest;
 	}
 	if (bridge) { /* a wire to a bridge is a port of it; between two, kind_bridge_link() makes it */
@@ -229,14 +224,15 @@ static void assign_link(struct planner *planner, const struct link *link, int nt
 	if (link->n_ends > 2 || guests)
 		assign_anonymous(planner, link, nth, seg);
 	else
-		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface), seg);
+		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface),
+			  seg);
 }
 
 /* ---- names, indexes, MACs, fds */
 
 static void assign_port(struct planner *planner, struct dev *dev, int *ports)
 {
-	dev->port_mac = mac_of(planner, dev->label, "port");
+	dev->port_mac = planner_mac(planner, dev->label, "port");
 	if (dev->br->host) {
 		uint64_t h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
 
@@ -250,12 +246,15 @@ static void assign_port(struct planner *planner, struct dev *dev, int *ports)
 static void assign_guest(struct planner *planner, struct dev *dev, int *guest_fd)
 {
 	const struct tap_spec *tap = &dev->iface->tap;
-	uint32_t space = dev->br && dev->br->host ? SPACE_HOST : dev->br ? SPACE_SWITCH : dev->space;
+	uint32_t space = dev->br && dev->br->host ? SPACE_HOST
+			 : dev->br		  ? SPACE_SWITCH
+						  : dev->space;
 
 	dev->tap = true;
 	dev->space = space;
 	dev->queues = tap->queues;
-	dev->vnet_hdr = tap->vnet_hdr == TRI_AUTO ? kind_of(dev->node)->vnet_hdr : tap->vnet_hdr == TRI_ON;
+	dev->vnet_hdr =
+		tap->vnet_hdr == TRI_AUTO ? kind_of(dev->node)->vnet_hdr : tap->vnet_hdr == TRI_ON;
 	dev->fd = planner->plan->fd_end;
 	planner->plan->fd_end += (int)dev->queues;
 	dev->guest_fd = *guest_fd;
@@ -270,8 +269,12 @@ static void assign_dev(struct planner *planner, struct dev *dev, int *ports, int
 	const struct bridge *bridge = dev->br ? dev->br->bridge : NULL;
 	bool lo = dev_is_lo(dev);
 
-	dev->mac = iface->mac_given ? iface->mac : mac_of(planner, dev->node->name, iface->name);
-	dev->mtu = iface->mtu ? iface->mtu : iface->link && iface->link->mtu ? iface->link->mtu : bridge ? bridge->mtu : 0;
+	dev->mac =
+		iface->mac_given ? iface->mac : planner_mac(planner, dev->node->name, iface->name);
+	dev->mtu = iface->mtu			     ? iface->mtu
+		   : iface->link && iface->link->mtu ? iface->link->mtu
+		   : bridge			     ? bridge->mtu
+						     : 0;
 	if (dev->br)
 		assign_port(planner, dev, ports);
 	if (dev->node->kind->guest) {
@@ -291,7 +294,8 @@ void plan_assign(struct planner *planner)
 	int ports = 0;
 
 	assign_nodes(planner);
-	planner->next_ifindex = arena_calloc(planner->arena, (size_t)planner->plan->n_spaces, sizeof(uint32_t));
+	planner->next_ifindex =
+		arena_calloc(planner->arena, (size_t)planner->plan->n_spaces, sizeof(uint32_t));
 	for (int s = 0; s < planner->plan->n_spaces; s++)
 		planner->next_ifindex[s] = IFINDEX_FIRST;
 	assign_bridges(planner);
@@ -305,7 +309,7 @@ void plan_assign(struct planner *planner)
 			struct dev *dev = planned->devs[i];
 
 			if (dev->iface->bridge && !dev->br)
-				plug(dev, br_of(planner, dev->iface->bridge));
+				plug(dev, planner_br(planner, dev->iface->bridge));
 			assign_dev(planner, dev, &ports, &guest_fd);
 		}
 	}

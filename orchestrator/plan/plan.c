@@ -10,8 +10,8 @@
 
 #include "kind/kind.h"
 
-uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, const char *what, struct pos pos,
-		      const void *args, size_t size)
+uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, const char *what,
+		      struct pos pos, const void *args, size_t size)
 {
 	struct plan *plan = planner->plan;
 
@@ -32,7 +32,8 @@ static bool switch_used(const struct planner *planner)
 		if (!planner->brs[i]->host)
 			return true;
 	for (int n = 0; n < planner->lab->n_nodes; n++)
-		if (planner->nodes[n].node->kind->guest && str_eq(planner->nodes[n].node->netns.s, "switch"))
+		if (planner->nodes[n].node->kind->guest &&
+		    str_eq(planner->nodes[n].node->netns.s, "switch"))
 			return true;
 	return false;
 }
@@ -49,7 +50,8 @@ static void namespaces(struct planner *planner)
 		const struct planned_node *planned = &planner->nodes[n];
 
 		if (planned->space != SPACE_HOST)
-			STEP(planner, OP_NETNS, planned->space, planned->node->name, planned->node->pos,
+			STEP(planner, OP_NETNS, planned->space, planned->node->name,
+			     planned->node->pos,
 			     (struct op_netns){ .fd = plan->spaces[planned->space].fd });
 	}
 }
@@ -66,17 +68,21 @@ static void hosts(struct planner *planner)
 			for (int i = 0; i < planner->nodes[n].n_devs; i++) {
 				const struct dev *dev = planner->nodes[n].devs[i];
 
-				for (int a = 0; a < dev->n_addrs && dev_is_lo(dev) == (pass == 0); a++)
-					strbuf_printf(&text, "%s %s\n", ip_text(&dev->addrs[a], ip), dev->node->name);
+				for (int a = 0; a < dev->n_addrs && dev_is_lo(dev) == (pass == 0);
+				     a++)
+					strbuf_printf(&text, "%s %s\n", ip_text(&dev->addrs[a], ip),
+						      dev->node->name);
 			}
 	planner->plan->mounts_fd = planner->plan->fd_end++;
 	STEP(planner, OP_MOUNTS, SPACE_HOST, planner->plan->lab, (struct pos){ 0 },
-	     (struct op_mounts){ .hosts = arena_strdup(planner->arena, text.text), .fd = planner->plan->mounts_fd });
+	     (struct op_mounts){ .hosts = arena_strdup(planner->arena, text.text),
+				 .fd = planner->plan->mounts_fd });
 }
 
 static void bridges(struct planner *planner)
 {
-	static const char *const keys[] = { "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.default.disable_ipv6" };
+	static const char *const keys[] = { "net.ipv6.conf.all.disable_ipv6",
+					    "net.ipv6.conf.default.disable_ipv6" };
 	int wires = 0;
 
 	if (!switch_used(planner))
@@ -90,7 +96,8 @@ static void bridges(struct planner *planner)
 		const struct link *link = planner->lab->links[i];
 
 		if (link->n_ends == 2 && link->ends[0].bridge && link->ends[1].bridge)
-			kind_bridge_link(planner, link, wires++, &planner->next_ifindex[SPACE_SWITCH]);
+			kind_bridge_link(planner, link, wires++,
+					 &planner->next_ifindex[SPACE_SWITCH]);
 	}
 }
 
@@ -104,12 +111,15 @@ static void show_dev(struct planner *planner, const struct dev *dev, struct plan
 		.name = dev->iface->name,
 		.ifname = dev->ifname,
 		.space = dev->space,
-		.ifindex = dev->ifindex ? dev->ifindex : dev->port_ifindex ? dev->port_ifindex :
-			   dev->peer ? dev->peer->ifindex : 0,
+		.ifindex = dev->ifindex	       ? dev->ifindex
+			   : dev->port_ifindex ? dev->port_ifindex
+			   : dev->peer	       ? dev->peer->ifindex
+					       : 0,
 		.peer = dev->peer_label,
 		.mac = dev->mac,
 		.n_addrs = dev->n_addrs,
-		.addrs = arena_calloc(planner->arena, (size_t)dev->n_addrs, sizeof(struct plan_address)),
+		.addrs = arena_calloc(planner->arena, (size_t)dev->n_addrs,
+				      sizeof(struct plan_address)),
 		.queues = tap->queues,
 		.fd = tap->fd,
 		.guest_fd = dev->guest_fd,
@@ -130,10 +140,12 @@ static void show_nodes(struct planner *planner)
 	plan->nodes = arena_calloc(planner->arena, (size_t)plan->n_nodes, sizeof *plan->nodes);
 	for (int n = 0; n < plan->n_nodes; n++) {
 		struct planned_node *planned = &planner->nodes[n];
-		const char *own[] = { arena_printf(planner->arena, "TAPNET_LAB=%s", plan->lab),
-				      arena_printf(planner->arena, "TAPNET_NODE=%s", planned->node->name), NULL };
-		struct program env = late_program(planner, planned->node, &(struct command){ 0 }, &planned->node->env,
-						  own);
+		const char *own[] = {
+			arena_printf(planner->arena, "TAPNET_LAB=%s", plan->lab),
+			arena_printf(planner->arena, "TAPNET_NODE=%s", planned->node->name), NULL
+		};
+		struct program env = late_program(planner, planned->node, &(struct command){ 0 },
+						  &planned->node->env, own);
 
 		plan->nodes[n] = (struct plan_node){
 			.name = planned->node->name,
@@ -144,7 +156,8 @@ static void show_nodes(struct planner *planner)
 			.env = env.env,
 			.n_env = env.n_env,
 			.n_ifaces = planned->n_devs,
-			.ifaces = arena_calloc(planner->arena, (size_t)planned->n_devs, sizeof(struct plan_iface)),
+			.ifaces = arena_calloc(planner->arena, (size_t)planned->n_devs,
+					       sizeof(struct plan_iface)),
 			.line = planned->node->pos.line,
 			.col = planned->node->pos.col,
 		};
@@ -153,11 +166,13 @@ static void show_nodes(struct planner *planner)
 	}
 }
 
-int plan_make(struct arena *arena, const struct lab *lab, const struct assume *assume, struct diags *diags,
-	      struct plan **ret_plan)
+int plan_make(struct arena *arena, const struct lab *lab, const struct assume *assume,
+	      struct diags *diags, struct plan **ret_plan)
 {
 	struct plan *plan = arena_alloc(arena, sizeof *plan);
-	struct planner planner = { .arena = arena, .lab = lab, .diags = diags, .assume = *assume, .plan = plan };
+	struct planner planner = {
+		.arena = arena, .lab = lab, .diags = diags, .assume = *assume, .plan = plan
+	};
 	bool nodes = false;
 
 	*plan = (struct plan){ .lab = lab->name.s, .mounts_fd = -1, .fd_end = FD_PLANNED };

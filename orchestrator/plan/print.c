@@ -55,10 +55,11 @@ void plan_print(const struct plan *plan, const struct assume *assume, struct str
 	int width = (int)where_width(plan);
 
 	strbuf_printf(out,
-		      "%s: %d step%s in %d message%s, %d process%s; depends on this machine: vhost=%s kvm=%s netem=%s\n",
-		      plan->lab, totals.steps, plural(totals.steps), totals.messages, plural(totals.messages),
-		      totals.processes, totals.processes == 1 ? "" : "es", yes(assume->vhost), yes(assume->kvm),
-		      yes(assume->netem));
+		      "%s: %d step%s in %d message%s, %d process%s; depends on this machine: "
+		      "kvm=%s (--assume kvm=%s)\n",
+		      plan->lab, totals.steps, plural(totals.steps), totals.messages,
+		      plural(totals.messages), totals.processes, totals.processes == 1 ? "" : "es",
+		      yes(assume->kvm), yes(!assume->kvm));
 	strbuf_printf(out, "%5s  %-*s  %-72s  %s\n", "STEP", width, "WHERE", "WHAT", "UNDONE BY");
 	for (int i = 0; i < plan->n_steps; i++) {
 		const struct step *step = &plan->steps[i];
@@ -67,8 +68,8 @@ void plan_print(const struct plan *plan, const struct assume *assume, struct str
 		op_of(step)->describe(plan, step, &what);
 		if (step->op != OP_NETNS && !str_eq(step->what, plan->spaces[step->space].name))
 			strbuf_printf(&what, "  (%s)", step->what);
-		strbuf_printf(out, "%5d  %-*s  %-72s  %s\n", i + 1, width, plan->spaces[step->space].name, what.text,
-			      op_of(step)->undone_by);
+		strbuf_printf(out, "%5d  %-*s  %-72s  %s\n", i + 1, width,
+			      plan->spaces[step->space].name, what.text, op_of(step)->undone_by);
 	}
 }
 
@@ -102,9 +103,10 @@ static struct json_object *json_list(const struct rec *rec, const char *base)
 	memcpy(&elems, base + rec->offset, sizeof elems);
 	memcpy(&n, base + rec->count_offset, sizeof n);
 	for (int i = 0; i < n; i++)
-		json_object_array_add(list, rec->type == REC_STRS ?
-						    json_str(((const char *const *)(const void *)elems)[i]) :
-						    json_rec(rec->sub, elems + (size_t)i * rec->size));
+		json_object_array_add(
+			list, rec->type == REC_STRS
+				      ? json_str(((const char *const *)(const void *)elems)[i])
+				      : json_rec(rec->sub, elems + (size_t)i * rec->size));
 	return list;
 }
 
@@ -125,7 +127,9 @@ static struct json_object *json_value(const struct rec *rec, const char *base)
 	case REC_MAC:
 		return json_object_new_string(mac_text(at, text));
 	case REC_IP:
-		return ((const struct ip *)at)->family ? json_object_new_string(ip_prefix_text(at, text)) : NULL;
+		return ((const struct ip *)at)->family
+			       ? json_object_new_string(ip_prefix_text(at, text))
+			       : NULL;
 	case REC_ONE:
 		return json_rec(rec->sub, at);
 	case REC_STRS:
@@ -153,7 +157,8 @@ static struct json_object *json_step(const struct plan *plan, int i)
 	op_of(step)->describe(plan, step, &what);
 	json_object_object_add(object, "step", json_object_new_int(i + 1));
 	json_object_object_add(object, "op", json_object_new_string(op_of(step)->name));
-	json_object_object_add(object, "where", json_object_new_string(plan->spaces[step->space].name));
+	json_object_object_add(object, "where",
+			       json_object_new_string(plan->spaces[step->space].name));
 	json_object_object_add(object, "of", json_object_new_string(step->what));
 	if (step->line) {
 		json_object_object_add(object, "line", json_object_new_int(step->line));
@@ -171,9 +176,7 @@ int plan_print_json(const struct plan *plan, const struct assume *assume, struct
 	struct json_object *root = json_object_new_object(), *machine = json_object_new_object();
 	struct json_object *steps = json_object_new_array();
 
-	json_object_object_add(machine, "vhost", json_object_new_boolean(assume->vhost));
 	json_object_object_add(machine, "kvm", json_object_new_boolean(assume->kvm));
-	json_object_object_add(machine, "netem", json_object_new_boolean(assume->netem));
 	json_object_object_add(root, "lab", json_object_new_string(plan->lab));
 	json_object_object_add(root, "machine", machine);
 	json_object_object_add(root, "messages", json_object_new_int(totals.messages));
@@ -181,7 +184,8 @@ int plan_print_json(const struct plan *plan, const struct assume *assume, struct
 	for (int i = 0; i < plan->n_steps; i++)
 		json_object_array_add(steps, json_step(plan, i));
 	json_object_object_add(root, "steps", steps);
-	strbuf_puts(out, json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	strbuf_puts(out, json_object_to_json_string_ext(
+				 root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	strbuf_puts(out, "\n");
 	json_object_put(root);
 	return out->failed ? -ENOMEM : 0;

@@ -49,7 +49,10 @@ static int receive(int fd, struct json_object **ret_answer, int *fds, struct err
 		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
 	} control;
 	struct iovec iov = { data, sizeof data - 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof control };
 	struct json_object *object, *error = NULL;
 	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 
@@ -81,8 +84,8 @@ struct json_object *control_request(const char *what, const char *node)
 	return request;
 }
 
-int control_call(int fd, struct json_object *request, int64_t deadline, struct json_object **ret_answer, int *fds,
-		 struct err *err)
+int control_call(int fd, struct json_object *request, int64_t deadline,
+		 struct json_object **ret_answer, int *fds, struct err *err)
 {
 	const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
 	int r = send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 ? -errno : 0;

@@ -17,7 +17,8 @@
 
 #define RESTART_GRACE_MS 5000
 
-static bool answer_fds(const struct client *client, struct json_object *answer, const int *fds, int n_fds)
+static bool answer_fds(const struct client *client, struct json_object *answer, const int *fds,
+		       int n_fds)
 {
 	const char *text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN);
 	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
@@ -79,14 +80,17 @@ static struct json_object *status_proc(struct loop *loop, const struct proc *pro
 	struct json_object *o = json_object_new_object();
 	char words[64];
 
-	json_object_object_add(o, "of", json_object_new_string(ctx_step(loop->ctx, proc->step)->what));
+	json_object_object_add(o, "of",
+			       json_object_new_string(ctx_step(loop->ctx, proc->step)->what));
 	json_object_object_add(o, "state", json_object_new_string(state_words[proc->state]));
 	if (proc->state == PROC_RUNNING)
-		json_object_object_add(o, "pid", json_object_new_int(loop->ctx->slots[proc->step].mark.pid));
+		json_object_object_add(o, "pid",
+				       json_object_new_int(loop->ctx->slots[proc->step].mark.pid));
 	if (proc->ended_ms) {
-		json_object_object_add(o, "last",
-				       json_object_new_string(spawn_status_words(proc->status, words)));
-		json_object_object_add(o, "ago_ms", json_object_new_int64(io_now_ms() - proc->ended_ms));
+		json_object_object_add(
+			o, "last", json_object_new_string(spawn_status_words(proc->status, words)));
+		json_object_object_add(o, "ago_ms",
+				       json_object_new_int64(io_now_ms() - proc->ended_ms));
 	}
 	json_object_object_add(o, "restarts", json_object_new_int((int)proc->restarts));
 	return o;
@@ -95,7 +99,8 @@ static struct json_object *status_proc(struct loop *loop, const struct proc *pro
 /* Answers in pieces of a hundred programs, so that no message grows with the lab. */
 static bool do_status(struct loop *loop, const struct client *client, struct json_object *request)
 {
-	struct json_object *o = json_object_new_object(), *list = json_object_new_array(), *from = NULL;
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array(),
+			   *from = NULL;
 	int at = json_object_object_get_ex(request, "from", &from) ? json_object_get_int(from) : 0;
 	int end;
 
@@ -105,11 +110,14 @@ static bool do_status(struct loop *loop, const struct client *client, struct jso
 	for (int i = at; i < end; i++)
 		json_object_array_add(list, status_proc(loop, &loop->ctx->procs[i]));
 	json_object_object_add(o, "state",
-			       json_object_new_string(loop->journal->head->state == JOURNAL_READY  ? "ready" :
-						      loop->journal->head->state == JOURNAL_FAILED ? "failed" :
-												     "starting"));
+			       json_object_new_string(loop->journal->head->state == JOURNAL_READY
+							      ? "ready"
+						      : loop->journal->head->state == JOURNAL_FAILED
+							      ? "failed"
+							      : "starting"));
 	if (loop->expires)
-		json_object_object_add(o, "expires_ms", json_object_new_int64(loop->expires - io_now_ms()));
+		json_object_object_add(o, "expires_ms",
+				       json_object_new_int64(loop->expires - io_now_ms()));
 	json_object_object_add(o, "programs", list);
 	if (end < loop->ctx->n_procs)
 		json_object_object_add(o, "more_from", json_object_new_int(end));
@@ -160,7 +168,8 @@ static bool do_console(struct loop *loop, struct client *client, const char *nam
 	len = proc->tail_len < PROC_TAIL ? (size_t)proc->tail_len : PROC_TAIL;
 	at = (size_t)((proc->tail_len - len) % PROC_TAIL);
 	if (at + len > PROC_TAIL) {
-		(void)send(client->fd, proc->tail + at, PROC_TAIL - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)send(client->fd, proc->tail + at, PROC_TAIL - at,
+			   MSG_NOSIGNAL | MSG_DONTWAIT);
 		len -= PROC_TAIL - at;
 		at = 0;
 	}
@@ -181,7 +190,8 @@ static void proc_stop(struct loop *loop, struct proc *proc)
 			(void)loop_wait(loop, -1, 0, io_now_ms() + 20);
 		if (proc->state == PROC_RUNNING)
 			(void)pidfd_signal(proc->spawned.pidfd, SIGKILL);
-		while (proc->state == PROC_RUNNING && !loop->stop && io_now_ms() < deadline + RESTART_GRACE_MS)
+		while (proc->state == PROC_RUNNING && !loop->stop &&
+		       io_now_ms() < deadline + RESTART_GRACE_MS)
 			(void)loop_wait(loop, -1, 0, io_now_ms() + 20);
 	}
 	proc->stopping = false;
@@ -235,8 +245,10 @@ static const struct plan_node *node_named(const struct plan *plan, const char *n
 static bool dispatch(struct loop *loop, struct client *client, struct json_object *request)
 {
 	struct json_object *o = NULL;
-	const char *what = json_object_object_get_ex(request, "do", &o) ? json_object_get_string(o) : "";
-	const char *name = json_object_object_get_ex(request, "node", &o) ? json_object_get_string(o) : "";
+	const char *what =
+		json_object_object_get_ex(request, "do", &o) ? json_object_get_string(o) : "";
+	const char *name =
+		json_object_object_get_ex(request, "node", &o) ? json_object_get_string(o) : "";
 	const struct plan_node *node;
 
 	if (str_eq(what, "status"))
@@ -288,7 +300,8 @@ bool control_accept(struct loop *loop)
 
 	if (fd < 0)
 		return false;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || (peer.uid != 0 && peer.uid != loop->owner))
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    (peer.uid != 0 && peer.uid != loop->owner))
 		return true;
 	for (int i = 0; i < CLIENTS_MAX; i++)
 		if (loop->clients[i].fd < 0) {

@@ -15,14 +15,14 @@
 #include "run/labdir.h"
 
 #define CONTROL_BYTES ((size_t)60 << 10)
-#define CONTROL_FDS 2
+#define CONTROL_FDS   2
 
 /* Connects to a lab's worker. fd; -ENOENT or -ECONNREFUSED when none listens; -errno. */
 int control_connect(const struct labdir *dir, struct err *err);
 /* Sends a request (and puts it) and waits for its answer; fds (CONTROL_FDS, -1 where none came) may be NULL. 0;
  * -errno; -EREMOTEIO with the worker's own words in err. *ret_answer is the caller's to put. */
-int control_call(int fd, struct json_object *request, int64_t deadline, struct json_object **ret_answer, int *fds,
-		 struct err *err);
+int control_call(int fd, struct json_object *request, int64_t deadline,
+		 struct json_object **ret_answer, int *fds, struct err *err);
 /* {"do": what, "node": node}; node may be NULL. */
 struct json_object *control_request(const char *what, const char *node);
 

@@ -14,9 +14,9 @@
 #include "sys/pidfd.h"
 #include "sys/spawn.h"
 
-#define ANSWER_MS 2000   /* a worker that turns its loop answers within this */
-#define MARGIN_MS 90000  /* beside hooks and graces: the kernel's part of a large lab */
-#define INSIST_MS 8000   /* a guardian kills a worker that does not end within 3 s */
+#define ANSWER_MS 2000	/* a worker that turns its loop answers within this */
+#define MARGIN_MS 90000 /* beside hooks and graces: the kernel's part of a large lab */
+#define INSIST_MS 8000	/* a guardian kills a worker that does not end within 3 s */
 
 /* How long a teardown may take: hooks one after another, all graces at once. */
 static int64_t down_ms(const struct plan *plan)
@@ -57,7 +57,8 @@ static int ask(const struct labdir *dir, int *ret_fd, struct err *err)
 
 	if (fd < 0)
 		return fd;
-	r = control_call(fd, control_request("down", NULL), io_now_ms() + ANSWER_MS, &answer, NULL, err);
+	r = control_call(fd, control_request("down", NULL), io_now_ms() + ANSWER_MS, &answer, NULL,
+			 err);
 	if (r < 0)
 		return r;
 	json_object_put(answer);
@@ -155,7 +156,8 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 	return r < 0 ? r : 1;
 }
 
-int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words, struct err *err)
+int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words,
+	     struct err *err)
 {
 	struct strbuf problems autostr = STRBUF_INIT;
 	struct journal journal autojournal = JOURNAL_NONE;

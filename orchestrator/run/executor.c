@@ -13,8 +13,8 @@
 #include "base/io.h"
 #include "run/fault.h"
 
-#define BATCH_MS 20000 /* a batch of the kernel's slowest messages is done well within this */
-#define STARTS_MAX 64  /* programs started before the first is waited for */
+#define BATCH_MS   20000 /* a batch of the kernel's slowest messages is done well within this */
+#define STARTS_MAX 64	 /* programs started before the first is waited for */
 
 static int step_failed(struct executor *executor, uint32_t i, struct err *err)
 {
@@ -45,7 +45,8 @@ static uint32_t batch_fill(struct executor *executor, uint32_t i)
 	return n;
 }
 
-static int outcome_failed(struct executor *executor, const struct nlb_outcome *outcome, struct err *err)
+static int outcome_failed(struct executor *executor, const struct nlb_outcome *outcome,
+			  struct err *err)
 {
 	const struct step *step = ctx_step(executor->ctx, outcome->tag);
 	struct strbuf what autostr = STRBUF_INIT;
@@ -56,7 +57,8 @@ static int outcome_failed(struct executor *executor, const struct nlb_outcome *o
 	if (outcome->code == -EIO)
 		err_set(err, -EIO, "%s: the kernel's answer was lost", what.text);
 	else if (words.len)
-		err_set(err, outcome->code, "%s: %s (%s)", what.text, strerror(-outcome->code), words.text);
+		err_set(err, outcome->code, "%s: %s (%s)", what.text, strerror(-outcome->code),
+			words.text);
 	else
 		err_sys(err, outcome->code, "%s", what.text);
 	return step_failed(executor, outcome->tag, err);
@@ -94,7 +96,8 @@ static int batch_run(struct executor *executor, uint32_t i, uint32_t *ret_n, str
 		r = step_failed(executor, i, err);
 	*ret_n = n;
 	if (r == 0)
-		r = fault_point(executor->journal, i, true, err) < 0 ? step_failed(executor, i, err) : 0;
+		r = fault_point(executor->journal, i, true, err) < 0 ? step_failed(executor, i, err)
+								     : 0;
 	return r;
 }
 
@@ -110,7 +113,8 @@ static int starts_run(struct executor *executor, uint32_t i, uint32_t *ret_n, st
 	int r = 0;
 
 	ctx_leave(ctx);
-	while (r == 0 && n < STARTS_MAX && i + n < (uint32_t)ctx->plan->n_steps && op_of(ctx_step(ctx, i + n)) == op) {
+	while (r == 0 && n < STARTS_MAX && i + n < (uint32_t)ctx->plan->n_steps &&
+	       op_of(ctx_step(ctx, i + n)) == op) {
 		r = fault_point(executor->journal, i + n, false, err);
 		if (r < 0)
 			break;

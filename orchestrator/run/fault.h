@@ -15,7 +15,8 @@
 int fault_point(const struct journal *journal, uint32_t step, bool after, struct err *err);
 bool fault_planned(void);
 #else
-static inline int fault_point(const struct journal *journal, uint32_t step, bool after, struct err *err)
+static inline int fault_point(const struct journal *journal, uint32_t step, bool after,
+			      struct err *err)
 {
 	(void)journal;
 	(void)step;

@@ -21,9 +21,9 @@
 #include "sys/pidfd.h"
 #include "sys/spawn.h"
 
-#define STOP_MS 3000      /* a worker that was asked to stop ends within this, or is killed */
-#define FDS_SPARE 256     /* beside the planned ones: consoles, clients, files for a moment */
-#define FDS_A_PROGRAM 6   /* pidfd, pty, log, a pipe, and one to spare */
+#define STOP_MS	      3000 /* a worker that was asked to stop ends within this, or is killed */
+#define FDS_SPARE     256  /* beside the planned ones: consoles, clients, files for a moment */
+#define FDS_A_PROGRAM 6	   /* pidfd, pty, log, a pipe, and one to spare */
 
 int run_limits(const struct plan *plan, struct err *err)
 {
@@ -40,7 +40,9 @@ int run_limits(const struct plan *plan, struct err *err)
 	if (limit.rlim_max < need)
 		limit.rlim_max = need;
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-		err_set(err, -EMFILE, "the lab needs %ju open files, and this user may have fewer: ulimit -Hn %ju",
+		err_set(err, -EMFILE,
+			"the lab needs %ju open files, and this user may have fewer: ulimit -Hn "
+			"%ju",
 			(uintmax_t)need, (uintmax_t)need);
 		err->status = EXIT_UNABLE;
 		return err->code;
@@ -68,7 +70,8 @@ static int detach_stdio(struct err *err)
 	autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int fd = 0; fd <= 2; fd++)
-		if (null < 0 || dup2(null, fd) < 0) /* not CLOEXEC: a program's 0, 1, 2 are always there */
+		if (null < 0 ||
+		    dup2(null, fd) < 0) /* not CLOEXEC: a program's 0, 1, 2 are always there */
 			return err_sys(err, -errno, "cannot open /dev/null");
 	return 0;
 }
@@ -118,7 +121,8 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	if (guardian->self < 0 || guardian->signals < 0)
 		return err_sys(err, -errno, "cannot prepare the guardian");
 	if (guardian->watch >= 0) /* without it a vanished run directory is noticed by `gc` only */
-		(void)inotify_add_watch(guardian->watch, dir->path, IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF);
+		(void)inotify_add_watch(guardian->watch, dir->path,
+					IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF);
 	r = teardown_ctx(&guardian->ctx, &guardian->journal, dir->path, dir->fd, true, err);
 	return r < 0 ? r : reserve_fds(request->plan, err);
 }
@@ -131,8 +135,8 @@ static bool run_dir_gone(const struct guardian *guardian)
 
 	while (read(guardian->watch, events, sizeof events) > 0)
 		;
-	return fstat(guardian->journal.fd, &ours) < 0 || fstatat(guardian->dir.fd, "journal", &there, 0) < 0 ||
-	       ours.st_ino != there.st_ino;
+	return fstat(guardian->journal.fd, &ours) < 0 ||
+	       fstatat(guardian->dir.fd, "journal", &there, 0) < 0 || ours.st_ino != there.st_ino;
 }
 
 /* Waits for the worker's end; asks for it when told to, and then insists. */
@@ -157,7 +161,8 @@ static void guardian_watch(struct guardian *guardian)
 			(void)pidfd_signal(guardian->worker.pidfd, SIGTERM);
 			deadline = io_now_ms() + STOP_MS;
 		} else if (io_now_ms() >= deadline) {
-			(void)pidfd_signal(guardian->worker.pidfd, SIGKILL); /* it may be suspended */
+			(void)pidfd_signal(guardian->worker.pidfd,
+					   SIGKILL); /* it may be suspended */
 			deadline = INT64_MAX;
 		}
 	}
@@ -231,7 +236,9 @@ static int guardian_main(void *arg)
 int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd, struct err *err)
 {
 	autofd int mine = -1, theirs = -1;
-	struct guardian guardian = { .request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1 };
+	struct guardian guardian = {
+		.request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1
+	};
 	struct spawned spawned = SPAWNED_NONE;
 	int keep[3], pair[2], n = 0, r;
 

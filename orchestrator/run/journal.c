@@ -12,19 +12,15 @@
 #include "base/io.h"
 #include "base/rec.h"
 
-#define MAGIC "TAPNETJ\n"
-#define VERSION 1u
+#define MAGIC	  "TAPNETJ\n"
+#define VERSION	  1u
 #define SIZE_MAX_ ((off_t)512 << 20)
 
 static const struct rec meta_table[] = {
-	REC(REC_STR, struct journal_meta, name),
-	REC(REC_STR, struct journal_meta, file),
-	REC(REC_STR, struct journal_meta, dir),
-	REC(REC_U32, struct journal_meta, uid),
-	REC(REC_U32, struct journal_meta, created),
-	REC(REC_U32, struct journal_meta, file_sum),
-	REC_LIST(struct journal_meta, env, n_env),
-	REC_END,
+	REC(REC_STR, struct journal_meta, name),    REC(REC_STR, struct journal_meta, file),
+	REC(REC_STR, struct journal_meta, dir),	    REC(REC_U32, struct journal_meta, uid),
+	REC(REC_U32, struct journal_meta, created), REC(REC_U32, struct journal_meta, file_sum),
+	REC_LIST(struct journal_meta, env, n_env),  REC_END,
 };
 
 /* FNV-1a over words of eight bytes: quick, and good enough against a torn file. */
@@ -65,8 +61,8 @@ static int journal_map(struct journal *journal, struct err *err)
 	return 0;
 }
 
-static int journal_fill(struct journal *journal, const struct strbuf *body, uint32_t meta_len, uint32_t n_slots,
-			struct err *err)
+static int journal_fill(struct journal *journal, const struct strbuf *body, uint32_t meta_len,
+			uint32_t n_slots, struct err *err)
 {
 	struct journal_head head = {
 		.magic = MAGIC,
@@ -85,7 +81,8 @@ static int journal_fill(struct journal *journal, const struct strbuf *body, uint
 	memset(head.waiters, -1, sizeof head.waiters);
 	head.slots_offset = (uint32_t)offset;
 	journal->size = offset + n_slots * sizeof(struct slot);
-	r = posix_fallocate(journal->fd, 0, (off_t)journal->size); /* its blocks are ours from here on */
+	r = posix_fallocate(journal->fd, 0,
+			    (off_t)journal->size); /* its blocks are ours from here on */
 	if (r)
 		return err_sys(err, -r, "no room for the journal (%zu kB)", journal->size >> 10);
 	r = journal_map(journal, err);
@@ -97,8 +94,8 @@ static int journal_fill(struct journal *journal, const struct strbuf *body, uint
 	return 0;
 }
 
-int journal_create(int dir_fd, const struct journal_meta *meta, struct plan *plan, struct journal *ret_journal,
-		   struct err *err)
+int journal_create(int dir_fd, const struct journal_meta *meta, struct plan *plan,
+		   struct journal *ret_journal, struct err *err)
 {
 	struct journal journal autojournal = JOURNAL_NONE;
 	struct strbuf body autostr = STRBUF_INIT;
@@ -110,7 +107,8 @@ int journal_create(int dir_fd, const struct journal_meta *meta, struct plan *pla
 	plan_encode(plan, &body);
 	if (body.failed)
 		return err_sys(err, -ENOMEM, "cannot write the journal");
-	journal.fd = openat(dir_fd, "journal.new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	journal.fd = openat(dir_fd, "journal.new",
+			    O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (journal.fd < 0)
 		return err_sys(err, -errno, "cannot write the journal");
 	r = journal_fill(&journal, &body, meta_len, (uint32_t)plan->n_steps, err);
@@ -136,7 +134,8 @@ static int journal_check(const struct journal *journal, struct err *err)
 	if (memcmp(head->magic, MAGIC, sizeof head->magic) != 0)
 		return err_set(err, -EBADMSG, "this is not a journal");
 	if (head->version != VERSION)
-		return err_set(err, -EBADMSG, "the journal is of version %u, this program's is %u", head->version, VERSION);
+		return err_set(err, -EBADMSG, "the journal is of version %u, this program's is %u",
+			       head->version, VERSION);
 	if (sizeof *head + body > head->slots_offset || head->slots_offset % 8 ||
 	    head->slots_offset + (uint64_t)head->n_slots * sizeof(struct slot) > journal->size)
 		return err_set(err, -EBADMSG, "the journal is truncated");
@@ -160,7 +159,8 @@ static int journal_decode(struct journal *journal, struct err *err)
 	if (r == 0 && (!journal->meta.name || !journal->meta.dir || !journal->meta.file))
 		r = -EBADMSG;
 	if (r == 0)
-		r = plan_decode(&journal->arena, body + head->meta_len, head->plan_len, &journal->plan);
+		r = plan_decode(&journal->arena, body + head->meta_len, head->plan_len,
+				&journal->plan);
 	if (r < 0 || (uint32_t)journal->plan->n_steps != head->n_slots)
 		return err_set(err, -EBADMSG, "the journal's plan cannot be read");
 	journal->slots = (struct slot *)(void *)((char *)journal->head + head->slots_offset);
@@ -177,7 +177,8 @@ int journal_open(int dir_fd, struct journal *ret_journal, struct err *err)
 	journal.fd = openat(dir_fd, "journal", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (journal.fd < 0 || fstat(journal.fd, &st) < 0)
 		return err_sys(err, -errno, "cannot open the journal");
-	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct journal_head) || st.st_size > SIZE_MAX_)
+	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct journal_head) ||
+	    st.st_size > SIZE_MAX_)
 		return err_set(err, -EBADMSG, "the journal is truncated");
 	journal.size = (size_t)st.st_size;
 	r = journal_map(&journal, err);
@@ -201,12 +202,13 @@ void journal_close(struct journal *journal)
 	*journal = JOURNAL_NONE;
 }
 
-bool journal_same(const struct journal *journal, const struct journal_meta *meta, const struct plan *plan)
+bool journal_same(const struct journal *journal, const struct journal_meta *meta,
+		  const struct plan *plan)
 {
 	struct strbuf body autostr = STRBUF_INIT;
 	const char *there = (const char *)(journal->head + 1) + journal->head->meta_len;
 
 	plan_encode(plan, &body);
-	return !body.failed && str_eq(journal->meta.dir, meta->dir) && body.len == journal->head->plan_len &&
-	       memcmp(body.text, there, body.len) == 0;
+	return !body.failed && str_eq(journal->meta.dir, meta->dir) &&
+	       body.len == journal->head->plan_len && memcmp(body.text, there, body.len) == 0;
 }

@@ -31,19 +31,19 @@ struct journal_head {
 	uint32_t meta_len, plan_len, n_slots;
 
 	/* What follows changes while the lab lives. */
-	uint32_t state;                 /* enum journal_state */
+	uint32_t state; /* enum journal_state */
 	struct spawn_mark guardian, worker;
-	int32_t report;                 /* fd of the caller that waits for `up`, -1 */
+	int32_t report;			  /* fd of the caller that waits for `up`, -1 */
 	int32_t waiters[JOURNAL_WAITERS]; /* fds of clients that wait for `down`, -1 */
-	uint32_t keep_logs;             /* the way up failed */
+	uint32_t keep_logs;		  /* the way up failed */
 };
 
 struct journal_meta {
 	const char *name, *file, *dir; /* the lab file's path and folder, absolute */
 	uint32_t uid;
-	uint32_t created;              /* seconds since 1970 */
-	uint32_t file_sum;             /* of the file's bytes, to tell a changed file */
-	const char **env;              /* the whitelisted environment of the caller */
+	uint32_t created;  /* seconds since 1970 */
+	uint32_t file_sum; /* of the file's bytes, to tell a changed file */
+	const char **env;  /* the whitelisted environment of the caller */
 	int n_env;
 };
 
@@ -60,8 +60,8 @@ struct journal {
 #define JOURNAL_NONE ((struct journal){ .fd = -1 })
 
 /* Writes and maps a new journal in the run directory; meta and plan stay the caller's. */
-int journal_create(int dir_fd, const struct journal_meta *meta, struct plan *plan, struct journal *ret_journal,
-		   struct err *err);
+int journal_create(int dir_fd, const struct journal_meta *meta, struct plan *plan,
+		   struct journal *ret_journal, struct err *err);
 /* Maps and decodes the one that is there. 0; -ENOENT; -ESTALE from another boot (nothing of it
  * lives); -EBADMSG when it is truncated, corrupt or of another version. */
 int journal_open(int dir_fd, struct journal *ret_journal, struct err *err);
@@ -69,6 +69,7 @@ void journal_close(struct journal *journal);
 #define autojournal __attribute__((cleanup(journal_close)))
 
 /* Do two labs come from the same plan, file folder included? */
-bool journal_same(const struct journal *journal, const struct journal_meta *meta, const struct plan *plan);
+bool journal_same(const struct journal *journal, const struct journal_meta *meta,
+		  const struct plan *plan);
 
 #endif

@@ -14,7 +14,7 @@
 #include "base/str.h"
 
 #define FAILED_SUFFIX ".failed"
-#define LOG_SUFFIX ".log"
+#define LOG_SUFFIX    ".log"
 
 static int base_path(char out[LABDIR_PATH], struct err *err)
 {
@@ -28,7 +28,9 @@ static int base_path(char out[LABDIR_PATH], struct err *err)
 	else if (xdg && *xdg == '/')
 		n = snprintf(out, LABDIR_PATH, "%s/tapnet-lab", xdg);
 	else
-		return err_set(err, -ENOENT, "XDG_RUNTIME_DIR is not set: log in, or set it to a folder of your own");
+		return err_set(
+			err, -ENOENT,
+			"XDG_RUNTIME_DIR is not set: log in, or set it to a folder of your own");
 	if (n < 0 || n >= LABDIR_PATH - 48)
 		return err_set(err, -ENAMETOOLONG, "the run directory's path is too long");
 	return 0;
@@ -50,7 +52,8 @@ static int open_own(int at, const char *name, const char *path, bool create, str
 	if (st.st_uid != geteuid())
 		return err_set(err, -EPERM, "%s belongs to user %u", path, st.st_uid);
 	if (st.st_mode & 077)
-		return err_set(err, -EPERM, "%s is open to others (mode %03o): chmod 700 it", path, st.st_mode & 0777);
+		return err_set(err, -EPERM, "%s is open to others (mode %03o): chmod 700 it", path,
+			       st.st_mode & 0777);
 	return take_fd(&fd);
 }
 
@@ -95,11 +98,14 @@ int labdir_lock(struct labdir *dir, struct err *err)
 	struct stat ours, there;
 
 	if (fd < 0)
-		return err_sys(err, errno == ENOENT ? -ESTALE : -errno, "cannot lock %s", dir->path);
+		return err_sys(err, errno == ENOENT ? -ESTALE : -errno, "cannot lock %s",
+			       dir->path);
 	if (fcntl(fd, F_SETLK, &lock) < 0)
-		return err_set(err, errno == EAGAIN || errno == EACCES ? -EBUSY : -errno, "%s is in use", dir->path);
+		return err_set(err, errno == EAGAIN || errno == EACCES ? -EBUSY : -errno,
+			       "%s is in use", dir->path);
 	/* Whoever tore the last lab down may have removed this very directory. */
-	if (fstat(dir->fd, &ours) < 0 || fstatat(dir->base_fd, dir->name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
+	if (fstat(dir->fd, &ours) < 0 ||
+	    fstatat(dir->base_fd, dir->name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev)
 		return err_set(err, -ESTALE, "%s was removed", dir->path);
 	dir->lock = take_fd(&fd);

@@ -16,7 +16,16 @@
 #include "base/fd.h"
 #include "base/io.h"
 
-enum watch { WATCH_SIGNAL, WATCH_GUARDIAN, WATCH_CALLER, WATCH_LISTEN, WATCH_CLIENT, WATCH_TTY, WATCH_END, WATCH_EXTRA };
+enum watch {
+	WATCH_SIGNAL,
+	WATCH_GUARDIAN,
+	WATCH_CALLER,
+	WATCH_LISTEN,
+	WATCH_CLIENT,
+	WATCH_TTY,
+	WATCH_END,
+	WATCH_EXTRA
+};
 
 static uint64_t watch_data(enum watch what, size_t index)
 {
@@ -37,7 +46,8 @@ static int listen_on(int dir_fd, struct err *err)
 
 	/* Through /proc, since the directory's own path may be longer than an address holds. */
 	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control", dir_fd);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(fd, CLIENTS_MAX) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 ||
+	    listen(fd, CLIENTS_MAX) < 0)
 		return err_sys(err, -errno, "cannot open the control socket");
 	return take_fd(&fd);
 }
@@ -125,7 +135,8 @@ static void on_listen(struct loop *loop)
 		;
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		if (loop->clients[i].fd >= 0) /* a second time is refused, and that is fine */
-			(void)watch_add(loop, loop->clients[i].fd, EPOLLIN | EPOLLRDHUP, WATCH_CLIENT, i);
+			(void)watch_add(loop, loop->clients[i].fd, EPOLLIN | EPOLLRDHUP,
+					WATCH_CLIENT, i);
 }
 
 static void on_signal(struct loop *loop)

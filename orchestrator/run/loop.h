@@ -14,7 +14,7 @@
 #define CLIENTS_MAX 64
 
 struct client {
-	int fd;             /* -1: free */
+	int fd;		      /* -1: free */
 	struct proc *console; /* attached to this one's terminal, NULL */
 };
 
@@ -22,12 +22,12 @@ struct loop {
 	struct ctx *ctx;
 	struct journal *journal;
 	int epoll, signals, listen;
-	int guardian;       /* pidfd */
-	int caller;         /* the report socket while `up` waits, -1 */
-	uint32_t owner;     /* uid that may speak to us, beside root */
-	bool stop;          /* the lab is to come down */
+	int guardian;	/* pidfd */
+	int caller;	/* the report socket while `up` waits, -1 */
+	uint32_t owner; /* uid that may speak to us, beside root */
+	bool stop;	/* the lab is to come down */
 	bool guardian_died;
-	int64_t expires;    /* --ttl: ms of io_now_ms(), 0 never */
+	int64_t expires; /* --ttl: ms of io_now_ms(), 0 never */
 	struct client clients[CLIENTS_MAX];
 };
 

@@ -58,7 +58,8 @@ int report_recv(int fd, struct report *ret_report)
 		return errno == ECONNRESET ? 0 : -errno;
 	if (n == 0)
 		return 0;
-	if ((size_t)n < offsetof(struct report, text) || ret_report->len != (size_t)n - offsetof(struct report, text))
+	if ((size_t)n < offsetof(struct report, text) ||
+	    ret_report->len != (size_t)n - offsetof(struct report, text))
 		return -EBADMSG;
 	return 1;
 }

@@ -9,10 +9,10 @@
 
 enum report_type {
 	REPORT_PROGRESS, /* value: steps done so far */
-	REPORT_OUTPUT,   /* value: step; text: what an exec printed */
-	REPORT_READY,    /* the lab is up */
-	REPORT_ERROR,    /* what went wrong, with its place */
-	REPORT_UNDONE,   /* text: what was undone; value: 0, or 1 when something is left */
+	REPORT_OUTPUT,	 /* value: step; text: what an exec printed */
+	REPORT_READY,	 /* the lab is up */
+	REPORT_ERROR,	 /* what went wrong, with its place */
+	REPORT_UNDONE,	 /* text: what was undone; value: 0, or 1 when something is left */
 };
 
 #define REPORT_TEXT 32768

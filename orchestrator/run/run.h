@@ -22,16 +22,17 @@
 struct up_request {
 	struct plan *plan;
 	struct journal_meta meta;
-	int64_t timeout_ms;  /* of the whole way up */
-	int64_t ttl_ms;      /* 0: none */
-	bool keep;           /* leave a failed lab standing */
-	bool foreground;     /* the lab lives as long as the caller */
+	int64_t timeout_ms; /* of the whole way up */
+	int64_t ttl_ms;	    /* 0: none */
+	bool keep;	    /* leave a failed lab standing */
+	bool foreground;    /* the lab lives as long as the caller */
 };
 
 /* Starts guardian and worker for a lab whose directory is open and whose lock is free. *ret_fd gives
  * their reports (report.h) until the end of the way up, and, in the foreground, of the lab. Closing
  * it earlier gives the lab up. 0 or -errno. */
-int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd, struct err *err);
+int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd,
+	   struct err *err);
 
 /* Raises the limit on open files to what the plan needs. 0, or -EMFILE with the way out in err. */
 int run_limits(const struct plan *plan, struct err *err);
@@ -39,7 +40,8 @@ int run_limits(const struct plan *plan, struct err *err);
 enum down_outcome { DOWN_DONE, DOWN_LEFT, DOWN_NOT_UP };
 
 /* Takes a running lab down, or what is left of a dead one. Returns when the kernel has let go. */
-int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words, struct err *err);
+int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words,
+	     struct err *err);
 
 /* Tears down what a dead lab left; the lock must be free. 1 when there was something, 0, -errno;
  * problems get what is still there. */
@@ -50,7 +52,7 @@ struct worker {
 	const struct up_request *request;
 	struct journal *journal;
 	struct labdir *dir;
-	int guardian;  /* pidfd */
+	int guardian; /* pidfd */
 	int report;
 	const sigset_t *signals;
 };

@@ -22,9 +22,9 @@
 #include "sys/ns.h"
 #include "sys/pidfd.h"
 
-#define KILL_MS 3000      /* SIGKILL takes effect well within this */
-#define LINKS_MS 60000    /* a thousand TAPs are deleted in less than a second */
-#define CONFIRM_MS 60000  /* the kernel lets go of thousands of namespaces in a few seconds */
+#define KILL_MS	   3000	 /* SIGKILL takes effect well within this */
+#define LINKS_MS   60000 /* a thousand TAPs are deleted in less than a second */
+#define CONFIRM_MS 60000 /* the kernel lets go of thousands of namespaces in a few seconds */
 
 static int plain_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
 {
@@ -35,7 +35,8 @@ static int plain_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
 	return 0;
 }
 
-int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd, bool have_fds, struct err *err)
+int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd,
+		 bool have_fds, struct err *err)
 {
 	int r;
 
@@ -83,7 +84,8 @@ struct victims {
 /* Programs of these ops that still run. */
 static struct victims victims_of(struct ctx *ctx, enum op_id a, enum op_id b)
 {
-	struct victims victims = { .v = calloc((size_t)ctx->plan->n_steps + 1, sizeof(struct victim)) };
+	struct victims victims = { .v = calloc((size_t)ctx->plan->n_steps + 1,
+					       sizeof(struct victim)) };
 
 	for (int i = 0; victims.v && i < ctx->plan->n_steps; i++) {
 		const struct spawn_mark *mark = &ctx->slots[i].mark;
@@ -143,7 +145,8 @@ static uint32_t grace_of(const struct ctx *ctx, const struct victims *victims)
 	return grace;
 }
 
-static void count_programs(const struct ctx *ctx, const struct victims *victims, struct teardown_result *result)
+static void count_programs(const struct ctx *ctx, const struct victims *victims,
+			   struct teardown_result *result)
 {
 	for (int i = 0; i < victims->n; i++) {
 		const struct op_proc *proc = ctx_step(ctx, victims->v[i].step)->args;
@@ -168,16 +171,45 @@ static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 	victims_free(&victims);
 }
 
+/* Daemons of hooks, helpers of a killed worker: whatever came to us as their reaper. */
+static void stop_orphans(struct teardown_result *result)
+{
+	int64_t deadline = io_now_ms() + KILL_MS;
+
+	for (;;) {
+		FILE *f autofile = fopen("/proc/thread-self/children", "re");
+		bool any = false;
+		int pid;
+
+		while (f && fscanf(f, "%d", &pid) == 1) {
+			any = true;
+			(void)kill(pid, SIGKILL);
+		}
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (!any)
+			return;
+		if (io_now_ms() > deadline) {
+			problem(result, "a process that a hook left cannot be killed");
+			return;
+		}
+		(void)poll(NULL, 0, 1);
+	}
+}
+
 static void stop_programs(struct ctx *ctx, struct teardown_result *result)
 {
-	struct victims procs = victims_of(ctx, OP_PROC, OP_PROC), cells = victims_of(ctx, OP_CELL, OP_CELL);
+	struct victims procs = victims_of(ctx, OP_PROC, OP_PROC),
+		       cells = victims_of(ctx, OP_CELL, OP_CELL);
 
 	count_programs(ctx, &procs, result);
 	victims_signal(&procs, SIGTERM);
 	if (victims_wait(&procs, io_now_ms() + grace_of(ctx, &procs)))
 		victims_signal(&procs, SIGKILL);
 	victims_signal(&cells, SIGKILL); /* and everything in their pid namespaces */
-	if (victims_wait(&procs, io_now_ms() + KILL_MS) || victims_wait(&cells, io_now_ms() + KILL_MS))
+	stop_orphans(result); /* an init ends only when the programs that joined it are reaped */
+	if (victims_wait(&procs, io_now_ms() + KILL_MS) ||
+	    victims_wait(&cells, io_now_ms() + KILL_MS))
 		problem(result, "a guest or service cannot be killed");
 	victims_free(&procs);
 	victims_free(&cells);
@@ -208,32 +240,6 @@ static void stop_inside(struct ctx *ctx, struct teardown_result *result)
 		problem(result, "%s", err.msg);
 	else
 		result->killed += r;
-}
-
-/* Daemons of hooks, helpers of a killed worker: whatever came to us as their reaper. */
-static void stop_orphans(struct teardown_result *result)
-{
-	int64_t deadline = io_now_ms() + KILL_MS;
-
-	for (;;) {
-		FILE *f autofile = fopen("/proc/thread-self/children", "re");
-		bool any = false;
-		int pid;
-
-		while (f && fscanf(f, "%d", &pid) == 1) {
-			any = true;
-			(void)kill(pid, SIGKILL);
-		}
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		if (!any)
-			return;
-		if (io_now_ms() > deadline) {
-			problem(result, "a process that a hook left cannot be killed");
-			return;
-		}
-		(void)poll(NULL, 0, 1);
-	}
 }
 
 /* ---- hooks */
@@ -277,7 +283,8 @@ static void delete_groups(struct ctx *ctx, struct teardown_result *result)
 		struct err err = { 0 };
 		int nl, r;
 
-		if (step->op != OP_NETNS || !ctx->plan->spaces[step->space].taps || slot_get(&ctx->slots[i]) != SLOT_DONE)
+		if (step->op != OP_NETNS || !ctx->plan->spaces[step->space].taps ||
+		    slot_get(&ctx->slots[i]) != SLOT_DONE)
 			continue;
 		nl = ctx_nl(ctx, step->space, &err);
 		if (nl < 0)
@@ -313,7 +320,8 @@ static void confirm(struct ns_sensor *sensor, bool armed_, struct teardown_resul
 	struct err err;
 
 	if (armed_ && ns_sensor_wait(sensor, io_now_ms() + CONFIRM_MS, &err) < 0)
-		problem(result, "the kernel has not let go of the lab's namespaces in %d s", CONFIRM_MS / 1000);
+		problem(result, "the kernel has not let go of the lab's namespaces in %d s",
+			CONFIRM_MS / 1000);
 }
 
 void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_result *result)
@@ -328,7 +336,6 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 	stop_commands(ctx, result);
 	stop_programs(ctx, result);
 	stop_inside(ctx, result);
-	stop_orphans(result);
 	count_made(ctx, result);
 	down_hooks(ctx, result);
 	stop_orphans(result);

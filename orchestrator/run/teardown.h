@@ -8,9 +8,9 @@
 
 struct teardown_result {
 	int guests, services, hooks, taps, namespaces; /* ended, run, let go */
-	int killed;              /* processes found inside that were not of the plan */
+	int killed; /* processes found inside that were not of the plan */
 	int64_t ms;
-	struct strbuf problems;  /* a line each; empty when nothing is left */
+	struct strbuf problems; /* a line each; empty when nothing is left */
 };
 
 /* Undoes what the journal says was done. Idempotent. Afterwards nothing of the lab is left but its
@@ -22,6 +22,7 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 void teardown_words(const struct teardown_result *result, struct strbuf *out);
 
 /* A ctx for coming down: waits by poll. 0 or -errno. */
-int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd, bool have_fds, struct err *err);
+int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd,
+		 bool have_fds, struct err *err);
 
 #endif

@@ -16,7 +16,8 @@
 
 static int worker_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
 {
-	return loop_wait(ctx->owner, fd, events, deadline < ctx->deadline ? deadline : ctx->deadline);
+	return loop_wait(ctx->owner, fd, events,
+			 deadline < ctx->deadline ? deadline : ctx->deadline);
 }
 
 static void worker_say(struct ctx *ctx, const struct step *step, const char *text, size_t len)
@@ -44,7 +45,8 @@ static void worker_started(struct executor *executor, uint32_t step)
 	loop_watch(loop, ctx_proc(executor->ctx, step));
 }
 
-static int worker_prepare(struct worker *worker, struct ctx *ctx, struct loop *loop, struct err *err)
+static int worker_prepare(struct worker *worker, struct ctx *ctx, struct loop *loop,
+			  struct err *err)
 {
 	int r;
 

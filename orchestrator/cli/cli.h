@@ -1,0 +1,126 @@
+/* cli.h - what the verbs share: options, labs, errors. */
+#ifndef TAPNET_CLI_CLI_H
+#define TAPNET_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include "model/lab.h"
+#include "plan/plan.h"
+#include "run/journal.h"
+#include "run/labdir.h"
+
+/* One option of a verb: its help, and where its value goes. */
+struct opt {
+	const char *name; /* long; NULL ends the list */
+	char letter;	  /* 0: none */
+	const char *arg;  /* what it takes, for the help; NULL: nothing */
+	const char *help;
+};
+
+struct verb {
+	const char *name, *alias;
+	const char *args; /* "[FILE]" */
+	const char *help; /* one line */
+	const struct opt *opts;
+	int (*run)(const struct verb *verb, int argc, char **argv); /* the exit status */
+	const char *more; /* further text of its help, or NULL */
+};
+
+extern const struct verb verbs[];
+extern const struct opt no_opts[];
+
+/* ---- options: cli_next() gives them one by one, then -1 and the rest in args */
+
+struct args {
+	const struct verb *verb;
+	int argc, at;
+	char **argv;
+	const char *value; /* of the option given last */
+	bool help;	   /* it was --help, and that is told */
+	bool bad;	   /* usage: told */
+	char *bundle;	   /* the rest of -abc */
+};
+
+#define ARGS(verb_, argc_, argv_)                                                                  \
+	((struct args){ .verb = (verb_), .argc = (argc_), .at = 1, .argv = (argv_) })
+
+/* Index into verb->opts, or -1 at the end of the options (or after a mistake: bad). */
+int args_next(struct args *args);
+/* After the options: the n-th operand, NULL when there are fewer. "--" is left out. */
+const char *args_operand(const struct args *args, int n);
+int args_operands(const struct args *args);
+/* What the verb returns at once: 0 after --help, 2 after a mistake, -1 to go on. */
+int args_status(const struct args *args);
+/* "3h", "10s", "500ms", "90": milliseconds; -1 with the mistake told. */
+int64_t args_duration(struct args *args);
+
+void cli_usage(const struct verb *verb, bool to_stderr);
+/* tapnet-lab: …: to stderr, made safe for terminals. */
+void cli_complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void cli_error(const struct err *err);
+bool cli_colour(int fd);
+
+/* ---- labs in files */
+
+struct loaded {
+	struct arena arena;
+	struct diags diags;
+	struct lab *lab;
+	struct plan *plan;
+	struct assume assume;
+	uint32_t sum; /* of the file's bytes */
+};
+
+struct load_options {
+	const char *file; /* NULL: lab.yaml */
+	struct lab_options lab;
+	struct assume assume;
+};
+
+#define LAB_FILE "lab.yaml"
+
+/* What this machine answers; fixed by --assume "kvm=yes". */
+struct assume cli_probe(void);
+bool cli_assume(struct assume *assume, const char *text);
+/* Loads and plans; all errors told. 0, or the exit status. */
+int cli_load(const struct load_options *options, struct loaded *ret_loaded);
+void loaded_free(struct loaded *loaded);
+#define autoloaded __attribute__((cleanup(loaded_free)))
+
+/* ---- labs that are up */
+
+struct running {
+	struct labdir dir;
+	struct journal journal;
+};
+
+#define RUNNING_NONE ((struct running){ .dir = LABDIR_NONE, .journal = JOURNAL_NONE })
+
+/* The lab that the user means: name (-l), else $TAPNET_LAB, else that of ./lab.yaml if it is up, else
+ * the only one. 0, or the exit status with the reason told. */
+int cli_find(const char *name, struct running *ret_running);
+/* As cli_find(), without reading the journal. name_out has room for a lab's name. */
+int cli_find_name(const char *name, char name_out[64]);
+void running_free(struct running *running);
+#define autorunning __attribute__((cleanup(running_free)))
+
+const struct plan_node *cli_node(const struct plan *plan, const char *name);
+
+/* The table of nodes with their interfaces, peers and addresses. */
+void cli_nodes(const struct plan *plan, const char *(*state)(void *arg, const struct plan_node *),
+	       void *arg, struct strbuf *out);
+
+int verb_up(const struct verb *verb, int argc, char **argv);
+int verb_down(const struct verb *verb, int argc, char **argv);
+int verb_run(const struct verb *verb, int argc, char **argv);
+int verb_validate(const struct verb *verb, int argc, char **argv);
+int verb_plan(const struct verb *verb, int argc, char **argv);
+int verb_gc(const struct verb *verb, int argc, char **argv);
+int verb_schema(const struct verb *verb, int argc, char **argv);
+int verb_version(const struct verb *verb, int argc, char **argv);
+int verb_help(const struct verb *verb, int argc, char **argv);
+
+extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[];
+
+#endif

@@ -1,0 +1,199 @@
+/* load.c - labs: from their files, and those that are up. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/io.h"
+#include "cli/cli.h"
+#include "kind/kind.h"
+
+struct assume cli_probe(void)
+{
+	autofd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm = -1;
+
+	if (fd >= 0)
+		vm = ioctl(fd, KVM_CREATE_VM, 0); /* the device may be there and refuse */
+	return (struct assume){ .kvm = vm >= 0 };
+}
+
+bool cli_assume(struct assume *assume, const char *text)
+{
+	if (str_eq(text, "kvm=yes") || str_eq(text, "kvm=no")) {
+		assume->kvm = str_eq(text, "kvm=yes");
+		return true;
+	}
+	cli_complain("--assume %s: what can be assumed is kvm=yes or kvm=no", text);
+	return false;
+}
+
+static uint32_t text_sum(const char *text, size_t len)
+{
+	uint64_t h = STR_HASH_INIT;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
+	return (uint32_t)(h ^ h >> 32);
+}
+
+static int tell(const struct loaded *loaded)
+{
+	struct strbuf out autostr = STRBUF_INIT;
+
+	diag_print(&loaded->diags, &out);
+	(void)fflush(stdout);
+	(void)fputs(out.text, stderr);
+	return EXIT_INVALID;
+}
+
+int cli_load(const struct load_options *options, struct loaded *ret_loaded)
+{
+	struct loaded *loaded = ret_loaded;
+	const char *file = options->file ? options->file : LAB_FILE;
+	struct err err = { 0 };
+	int r = arena_init(&loaded->arena, 0, &err);
+
+	if (r == 0)
+		r = lab_load(&loaded->arena, file, &options->lab, kinds, &loaded->diags,
+			     &loaded->lab, &err);
+	if (r < 0 && loaded->diags.total)
+		return tell(loaded);
+	if (r == -ENOENT && !options->file) {
+		cli_complain(
+			"there is no %s here: name a file, or write one with `tapnet-lab init`",
+			LAB_FILE);
+		return EXIT_INVALID;
+	}
+	if (r < 0) {
+		cli_error(&err);
+		return EXIT_INVALID;
+	}
+	loaded->assume = options->assume;
+	loaded->sum = text_sum(loaded->diags.text, loaded->diags.text_len);
+	r = plan_make(&loaded->arena, loaded->lab, &options->assume, &loaded->diags, &loaded->plan);
+	return r < 0 ? tell(loaded) : 0;
+}
+
+void loaded_free(struct loaded *loaded)
+{
+	arena_free(&loaded->arena);
+}
+
+/* ---- labs that are up */
+
+void running_free(struct running *running)
+{
+	journal_close(&running->journal);
+	labdir_close(&running->dir);
+}
+
+struct only {
+	char name[64];
+	int n;
+};
+
+static int count_lab(const char *name, void *arg)
+{
+	struct only *only = arg;
+
+	if (only->n++ == 0)
+		(void)snprintf(only->name, sizeof only->name, "%s", name);
+	return 0;
+}
+
+static bool is_up(const char *name)
+{
+	struct labdir dir autolabdir = LABDIR_NONE;
+	struct err err;
+
+	return labdir_open(name, false, &dir, &err) == 0 && labdir_alive(&dir);
+}
+
+/* The name of the lab of ./lab.yaml; the file need not be valid. */
+static bool here(char name_out[64])
+{
+	struct arena arena = ARENA_NONE;
+	struct diags diags = { 0 };
+	struct lab_options options = { 0 };
+	struct lab *lab = NULL;
+	struct err err;
+	bool found = false;
+
+	if (access(LAB_FILE, R_OK) < 0 || arena_init(&arena, 0, &err) < 0)
+		return false;
+	if (lab_load(&arena, LAB_FILE, &options, kinds, &diags, &lab, &err) == 0 &&
+	    is_up(lab->name.s)) {
+		(void)snprintf(name_out, 64, "%s", lab->name.s);
+		found = true;
+	}
+	arena_free(&arena);
+	return found;
+}
+
+int cli_find_name(const char *name, char name_out[64])
+{
+	const char *env = getenv("TAPNET_LAB");
+	struct only only = { 0 };
+	struct err err;
+
+	if (!name && env && *env)
+		name = env;
+	if (name) {
+		if (!*name || strlen(name) > 32 ||
+		    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(name)) {
+			cli_complain("\"%s\" is not a lab's name", name);
+			return EXIT_INVALID;
+		}
+		(void)snprintf(name_out, 64, "%s", name);
+		return 0;
+	}
+	if (here(name_out))
+		return 0;
+	if (labdir_each(count_lab, &only, &err) < 0) {
+		cli_error(&err);
+		return EXIT_UNABLE;
+	}
+	if (only.n == 1) {
+		(void)snprintf(name_out, 64, "%s", only.name);
+		return 0;
+	}
+	cli_complain(only.n ? "%d labs are up: say which with -l LAB (tapnet-lab list)"
+			    : "no lab is up",
+		     only.n);
+	return EXIT_STATE;
+}
+
+int cli_find(const char *name, struct running *ret_running)
+{
+	char found[64];
+	struct err err;
+	int r = cli_find_name(name, found);
+
+	if (r)
+		return r;
+	r = labdir_open(found, false, &ret_running->dir, &err);
+	if (r == -ENOENT) {
+		cli_complain("the lab %s is not up", found);
+		return EXIT_STATE;
+	}
+	if (r == 0)
+		r = journal_open(ret_running->dir.fd, &ret_running->journal, &err);
+	if (r < 0) {
+		cli_error(&err);
+		return EXIT_STATE;
+	}
+	return 0;
+}
+
+const struct plan_node *cli_node(const struct plan *plan, const char *name)
+{
+	for (int i = 0; i < plan->n_nodes; i++)
+		if (str_eq(plan->nodes[i].name, name))
+			return &plan->nodes[i];
+	return NULL;
+}

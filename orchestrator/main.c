@@ -1,0 +1,59 @@
+/* main.c - the table of verbs, and the way into them. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "cli/cli.h"
+
+const struct verb verbs[] = {
+	{ "up", "deploy", "[FILE]", "makes a lab and leaves it running", up_opts, verb_up, NULL },
+	{ "down", "destroy", "[LAB or FILE…]", "takes a lab away", down_opts, verb_down, NULL },
+	{ "validate", NULL, "[FILE]", "checks a lab file; makes nothing", validate_opts,
+	  verb_validate, NULL },
+	{ "plan", NULL, "[FILE]", "shows every step, in order, with its undo", plan_opts, verb_plan,
+	  NULL },
+	{ "gc", NULL, NULL, "finishes what a crash left", gc_opts, verb_gc, NULL },
+	{ "schema", NULL, NULL, "prints the JSON Schema of lab files", no_opts, verb_schema, NULL },
+	{ "version", NULL, NULL, "prints the version", no_opts, verb_version, NULL },
+	{ "help", NULL, "[VERB]", "what there is", no_opts, verb_help, NULL },
+	{ 0 },
+};
+
+/* Fds 0 to 2 are there, so that nothing of ours ever gets such a number. */
+static int fill_stdio(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= 2);
+	if (fd < 0)
+		return -1;
+	(void)close(fd);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *names[64], *near;
+	size_t n = 0;
+
+	if (fill_stdio() < 0)
+		return EXIT_UNABLE;
+	if (argc < 2 || str_eq(argv[1], "-h") || str_eq(argv[1], "--help"))
+		return verb_help(NULL, 1, argv) || argc < 2 ? EXIT_INVALID : EXIT_FINE;
+	if (str_eq(argv[1], "--version"))
+		return verb_version(NULL, 1, argv);
+	for (const struct verb *v = verbs; v->name; v++) {
+		if (str_eq(v->name, argv[1]) || str_eq(v->alias, argv[1]))
+			return v->run(v, argc - 1, argv + 1);
+		names[n++] = v->name;
+	}
+	near = str_nearest(argv[1], names, n);
+	if (near)
+		cli_complain("no verb \"%s\" (did you mean \"%s\"?)", argv[1], near);
+	else
+		cli_complain("no verb \"%s\" (tapnet-lab help)", argv[1]);
+	return EXIT_INVALID;
+}
