@@ -116,7 +116,7 @@ static void refs_netns(struct loader *loader, struct node *node)
 /* What a guest cannot be without. */
 static void refs_guest(struct loader *loader, const struct node *node)
 {
-	if (node->broken || !node->kind->guest)
+	if (node->broken || !node->kind->guest || node->kind->planned)
 		return;
 	if (!node->n_ifaces) {
 		(void)load_error(loader, node->pos, "the guest %s has no interfaces", node->name);

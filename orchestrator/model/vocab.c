@@ -19,6 +19,8 @@ static const char *const handoff_choices[] = { "fd", NULL };
 static const char *const handoff_later[] = { "unattached", "name", NULL };
 static const char *const restart_choices[] = { "no", "on-failure", NULL };
 
+#define NAMES "^([A-Za-z0-9_.-]|[$][{][^}]*[}])+$"
+
 #define SCHEMA_FOR                                                                                 \
 	"{\"type\":\"object\",\"minProperties\":1,\"additionalProperties\":{\"anyOf\":[{\"$ref\":" \
 	"\"#/$defs/scalar\"},"                                                                     \
@@ -358,6 +360,7 @@ const struct field vocab_node[] = {
 	  .help = "repeats it: {i: 1-30}" },
 	{ .name = "interfaces",
 	  .type = FIELD_NAMED,
+	  .pattern = NAMES,
 	  AT(node, ifaces),
 	  .fields = vocab_iface,
 	  .scalar = "bridge",
@@ -387,7 +390,7 @@ const struct field vocab_node[] = {
 	  .fields = route_fields,
 	  .size = sizeof(struct route),
 	  .parse = parse_routes,
-	  .schema = "route",
+	  .scalar = "to",
 	  .help = "default via r1" },
 	{ .name = "exec",
 	  .type = FIELD_COMMANDS,
@@ -600,17 +603,20 @@ const struct field vocab_lab[] = {
 	  .help = "keys of every node, interface, link" },
 	{ .name = "groups",
 	  .type = FIELD_NAMED,
+	  .pattern = NAMES,
 	  .fields = vocab_node,
 	  .parse = parse_later,
 	  .help = "keys of the nodes that say group: NAME" },
 	{ .name = "bridges",
 	  .type = FIELD_NAMED,
+	  .pattern = NAMES,
 	  .fields = vocab_bridge,
 	  .scalar = "subnet",
 	  .parse = parse_later,
 	  .help = "switches" },
 	{ .name = "nodes",
 	  .type = FIELD_NAMED,
+	  .pattern = NAMES,
 	  .fields = vocab_node,
 	  .parse = parse_later,
 	  .help = "hosts, routers, guests" },
