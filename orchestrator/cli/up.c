@@ -245,13 +245,14 @@ static void show_error(const struct live *live, const struct report *report)
 
 static void show_undone(const struct live *live, const struct report *report)
 {
-	(void)fprintf(stderr, "  %s%.*s%s%s\n",
-		      report->value ? "not all could be undone: " : "undone: ", (int)report->len,
-		      report->text,
-		      report->value ? "" : "; logs kept: ", report->value ? "" : live->dir.path);
-	if (!report->value)
-		(void)fprintf(stderr, "  `up --keep` leaves a failed lab standing; then: shell, "
-				      "console, logs, down\n");
+	if (report->value) {
+		(void)fprintf(stderr, "  not all could be undone: %.*s", (int)report->len, report->text);
+		return;
+	}
+	(void)fprintf(stderr, "  undone: %.*s; logs kept: %s.failed\n", (int)report->len, report->text,
+		      live->dir.path);
+	if (!live->stopping)
+		(void)fprintf(stderr, "  `up --keep` leaves a failed lab standing; then: shell, console, logs, down\n");
 }
 
 static int live_event(struct live *live, const struct report *report)

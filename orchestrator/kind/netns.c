@@ -24,7 +24,7 @@ static void wire_step(struct planner *planner, const struct dev *dev)
 			     .peer_mac = dev->mac,
 			     .mtu = dev->mtu,
 		     });
-	} else if (dev->peer && dev < dev->peer) {
+	} else if (dev->peer && !dev->tap && dev < dev->peer) {
 		const struct dev *peer = dev->peer;
 
 		STEP(planner, OP_VETH, dev->space, dev->label, dev->iface->pos,
