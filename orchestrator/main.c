@@ -1,5 +1,6 @@
 /* main.c - the table of verbs, and the way into them. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@ int main(int argc, char **argv)
 
 	if (fill_stdio() < 0)
 		return EXIT_UNABLE;
+	(void)signal(SIGPIPE, SIG_IGN); /* `up | head` is no reason to give the lab up */
 	if (argc < 2 || str_eq(argv[1], "-h") || str_eq(argv[1], "--help"))
 		return verb_help(NULL, 1, argv) || argc < 2 ? EXIT_INVALID : EXIT_FINE;
 	if (str_eq(argv[1], "--version"))

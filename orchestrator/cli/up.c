@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "cli/live.h"
+#include "op/program.h"
 #include "run/run.h"
 
 #define UP_TIMEOUT_MS (10 * 60 * 1000)
@@ -182,18 +183,28 @@ static int catch_signals(void)
 	return 0;
 }
 
+/* A command as it was written: a string for sh -c, or words. */
+static void show_command(const struct program *program, struct strbuf *out)
+{
+	const char *name = program_name(program);
+
+	if (program->argc && name != program->argv[0])
+		strbuf_safe(out, name, strlen(name));
+	else
+		program_describe(program, out);
+}
+
 static void show_output(const struct live *live, const struct report *report)
 {
 	const struct plan *plan = live->request.plan;
 	const struct step *step;
-	struct strbuf what autostr = STRBUF_INIT;
+	struct strbuf command autostr = STRBUF_INIT;
 
-	if (report->value >= (uint32_t)plan->n_steps)
+	if (report->value >= (uint32_t)plan->n_steps || plan->steps[report->value].op != OP_EXEC)
 		return;
 	step = &plan->steps[report->value];
-	op_of(step)->describe(plan, step, &what);
-	(void)printf("%s$ %s\n", step->what,
-		     str_starts(what.text, "exec ") ? what.text + 5 : what.text);
+	show_command(&((const struct op_exec *)step->args)->program, &command);
+	(void)printf("%s$ %s\n", step->what, command.text);
 	for (uint32_t i = 0; i < report->len;) {
 		struct strbuf line autostr = STRBUF_INIT;
 		const char *text = report->text + i;
@@ -246,13 +257,15 @@ static void show_error(const struct live *live, const struct report *report)
 static void show_undone(const struct live *live, const struct report *report)
 {
 	if (report->value) {
-		(void)fprintf(stderr, "  not all could be undone: %.*s", (int)report->len, report->text);
+		(void)fprintf(stderr, "  not all could be undone: %.*s", (int)report->len,
+			      report->text);
 		return;
 	}
-	(void)fprintf(stderr, "  undone: %.*s; logs kept: %s.failed\n", (int)report->len, report->text,
-		      live->dir.path);
+	(void)fprintf(stderr, "  undone: %.*s; logs kept: %s.failed\n", (int)report->len,
+		      report->text, live->dir.path);
 	if (!live->stopping)
-		(void)fprintf(stderr, "  `up --keep` leaves a failed lab standing; then: shell, console, logs, down\n");
+		(void)fprintf(stderr, "  `up --keep` leaves a failed lab standing; then: shell, "
+				      "console, logs, down\n");
 }
 
 static int live_event(struct live *live, const struct report *report)
@@ -314,7 +327,7 @@ int live_wait(struct live *live)
 
 int live_start(const struct live_options *options, struct live *live)
 {
-	struct err err;
+	struct err err = { 0 };
 	int r;
 
 	r = cli_load(&options->load, &live->loaded);
@@ -328,7 +341,10 @@ int live_start(const struct live_options *options, struct live *live)
 		.keep = options->keep,
 		.foreground = options->foreground,
 	};
-	if (run_limits(live->request.plan, &err) < 0) {
+	if (run_host(live->request.plan, &err) < 0) {
+		if (err.line)
+			(void)fprintf(stderr, "%s:%d:%d: ", live->request.meta.file, err.line,
+				      err.col);
 		cli_error(&err);
 		return EXIT_UNABLE;
 	}

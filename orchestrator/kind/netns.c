@@ -7,38 +7,52 @@
 
 #include "kind/kind.h"
 
+/* A veth between two ends. The main one is born up; of the other the kernel takes our index only
+ * when the main one has one, so an end in the host, whose index is the kernel's, is never it. */
+struct veth_end {
+	const char *name;
+	uint32_t space, ifindex;
+	struct mac mac;
+};
+
+static void veth_step(struct planner *planner, const struct dev *dev, const struct veth_end *main,
+		      const struct veth_end *peer, uint32_t master)
+{
+	STEP(planner, OP_VETH, dev->space, dev->label, dev->iface->pos,
+	     (struct op_veth){
+		     .name = main->name,
+		     .space = main->space,
+		     .ifindex = main->ifindex,
+		     .master = master,
+		     .mac = main->mac,
+		     .peer_name = peer->name,
+		     .peer_space = peer->space,
+		     .peer_ifindex = peer->ifindex,
+		     .peer_mac = peer->mac,
+		     .mtu = dev->mtu,
+	     });
+}
+
+static struct veth_end own_end(const struct dev *dev)
+{
+	return (struct veth_end){ dev->ifname, dev->space, dev->ifindex, dev->mac };
+}
+
 /* The wire of a device that is not there yet. Between two nodes the earlier one makes it. */
 static void wire_step(struct planner *planner, const struct dev *dev)
 {
-	if (dev->br) { /* the main end is the port, so that it is born up and enslaved */
-		STEP(planner, OP_VETH, dev->space, dev->label, dev->iface->pos,
-		     (struct op_veth){
-			     .name = dev->port_name,
-			     .space = dev->br->host ? SPACE_HOST : SPACE_SWITCH,
-			     .ifindex = dev->port_ifindex,
-			     .master = dev->br->ifindex,
-			     .mac = dev->port_mac,
-			     .peer_name = dev->ifname,
-			     .peer_space = dev->space,
-			     .peer_ifindex = dev->ifindex,
-			     .peer_mac = dev->mac,
-			     .mtu = dev->mtu,
-		     });
-	} else if (dev->peer && !dev->tap && dev < dev->peer) {
-		const struct dev *peer = dev->peer;
+	struct veth_end own = own_end(dev), port, far;
 
-		STEP(planner, OP_VETH, dev->space, dev->label, dev->iface->pos,
-		     (struct op_veth){
-			     .name = dev->ifname,
-			     .space = dev->space,
-			     .ifindex = dev->ifindex,
-			     .mac = dev->mac,
-			     .peer_name = peer->ifname,
-			     .peer_space = peer->space,
-			     .peer_ifindex = peer->ifindex,
-			     .peer_mac = peer->mac,
-			     .mtu = dev->mtu,
-		     });
+	if (dev->br) {
+		port = (struct veth_end){ dev->port_name, dev->br->host ? SPACE_HOST : SPACE_SWITCH,
+					  dev->port_ifindex, dev->port_mac };
+		if (dev->br->host)
+			veth_step(planner, dev, &own, &port, 0);
+		else /* the port is the main end, so that it is born enslaved */
+			veth_step(planner, dev, &port, &own, dev->br->ifindex);
+	} else if (dev->peer && !dev->tap && dev < dev->peer) {
+		far = own_end(dev->peer);
+		veth_step(planner, dev, &own, &far, 0);
 	}
 }
 

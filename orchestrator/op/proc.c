@@ -246,9 +246,35 @@ static int op_proc_finish(struct ctx *ctx, uint32_t i, struct spawned *spawned, 
 	return proc_collect(ctx, ctx_proc(ctx, i), err);
 }
 
+/* Queues as they were made: the last program may have detached some, and set what it liked. */
+static int proc_reset_queues(const struct ctx *ctx, const struct op_proc *op, struct err *err)
+{
+	int r = 0;
+
+	for (int i = 0; i < ctx->plan->n_steps && op->n_fds; i++) {
+		const struct op_tap *tap = ctx_step(ctx, (uint32_t)i)->args;
+
+		if (ctx_step(ctx, (uint32_t)i)->op != OP_TAP)
+			continue;
+		for (int k = 0; k < op->n_fds && r == 0; k++) {
+			int fd = op->fds[k].from;
+
+			if (fd < tap->fd || fd >= tap->fd + (int)tap->queues)
+				continue;
+			r = tun_queue(fd, true, err);
+			if (r == 0)
+				r = tun_reset(fd, tap->vnet_hdr, tap->persist, err);
+		}
+	}
+	return r;
+}
+
 int proc_again(struct ctx *ctx, struct proc *proc, struct err *err)
 {
-	int r = proc_spawn(ctx, proc, err);
+	int r = proc_reset_queues(ctx, ctx_step(ctx, proc->step)->args, err);
+
+	if (r == 0)
+		r = proc_spawn(ctx, proc, err);
 
 	return r < 0 ? r : proc_collect(ctx, proc, err);
 }

@@ -45,7 +45,7 @@ static void veth_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *batch
 		.netns_fd = veth_netns(ctx, step->space, veth->space),
 		.master = veth->master,
 		.mac = &veth->mac,
-		.up = veth->space != SPACE_HOST,
+		.up = true,
 	};
 	struct nlb_veth_end peer = {
 		.name = veth->peer_name,

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,34 +20,7 @@
 #include "sys/pidfd.h"
 #include "sys/spawn.h"
 
-#define STOP_MS	      3000 /* a worker that was asked to stop ends within this, or is killed */
-#define FDS_SPARE     256  /* beside the planned ones: consoles, clients, files for a moment */
-#define FDS_A_PROGRAM 6	   /* pidfd, pty, log, a pipe, and one to spare */
-
-int run_limits(const struct plan *plan, struct err *err)
-{
-	struct rlimit limit;
-	rlim_t need = (rlim_t)plan->fd_end + FDS_SPARE;
-
-	for (int i = 0; i < plan->n_steps; i++)
-		need += plan->steps[i].op == OP_PROC ? FDS_A_PROGRAM : 0;
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return err_sys(err, -errno, "getrlimit");
-	if (limit.rlim_cur >= need)
-		return 0;
-	limit.rlim_cur = need;
-	if (limit.rlim_max < need)
-		limit.rlim_max = need;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-		err_set(err, -EMFILE,
-			"the lab needs %ju open files, and this user may have fewer: ulimit -Hn "
-			"%ju",
-			(uintmax_t)need, (uintmax_t)need);
-		err->status = EXIT_UNABLE;
-		return err->code;
-	}
-	return 0;
-}
+#define STOP_MS 3000 /* a worker that was asked to stop ends within this, or is killed */
 
 /* Fills every planned fd number, so that no other open takes it, and the table has its size before
  * it is shared: each later doubling would cost a grace period of the kernel's. */
@@ -109,6 +81,7 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 		err->status = EXIT_STATE;
 	if (r < 0)
 		return r;
+	labdir_forget_failed(dir);
 	r = journal_create(dir->fd, &request->meta, request->plan, &guardian->journal, err);
 	if (r < 0)
 		return r;

@@ -163,18 +163,36 @@ static int move_log(int dir_fd, const char *name, void *arg)
 	return 0;
 }
 
-static void keep(struct labdir *dir)
+/* Opens NAME.failed, emptied. */
+static int open_failed(struct labdir *dir, bool create)
 {
 	char name[sizeof dir->name + sizeof FAILED_SUFFIX];
-	autofd int fd = -1;
 	struct err ignored;
+	int fd;
 
 	(void)snprintf(name, sizeof name, "%s" FAILED_SUFFIX, dir->name);
-	fd = open_own(dir->base_fd, name, name, true, &ignored);
-	if (fd < 0)
-		return;
-	(void)each_entry(fd, remove_entry, NULL);
-	(void)each_entry(dir->fd, move_log, &fd);
+	fd = open_own(dir->base_fd, name, name, create, &ignored);
+	if (fd >= 0)
+		(void)each_entry(fd, remove_entry, NULL);
+	return fd;
+}
+
+void labdir_forget_failed(struct labdir *dir)
+{
+	char name[sizeof dir->name + sizeof FAILED_SUFFIX];
+	autofd int fd = open_failed(dir, false);
+
+	(void)snprintf(name, sizeof name, "%s" FAILED_SUFFIX, dir->name);
+	if (fd >= 0)
+		(void)unlinkat(dir->base_fd, name, AT_REMOVEDIR);
+}
+
+static void keep(struct labdir *dir)
+{
+	autofd int fd = open_failed(dir, true);
+
+	if (fd >= 0)
+		(void)each_entry(dir->fd, move_log, &fd);
 }
 
 int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)

@@ -38,6 +38,9 @@ bool labdir_alive(const struct labdir *dir);
 /* Removes the directory and what is ours in it. With keep the logs go to NAME.failed. 0 or -errno. */
 int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err);
 
+/* Removes the logs that a failed lab of this name left in NAME.failed. */
+void labdir_forget_failed(struct labdir *dir);
+
 /* Calls fn for each lab that has a directory, in order of their names. */
 int labdir_each(int (*fn)(const char *name, void *arg), void *arg, struct err *err);
 

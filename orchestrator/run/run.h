@@ -34,8 +34,9 @@ struct up_request {
 int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd,
 	   struct err *err);
 
-/* Raises the limit on open files to what the plan needs. 0, or -EMFILE with the way out in err. */
-int run_limits(const struct plan *plan, struct err *err);
+/* Does this host have what the plan needs? Raises the limit on open files to that. 0, or -errno with
+ * the way out in err, and EXIT_UNABLE. */
+int run_host(const struct plan *plan, struct err *err);
 
 enum down_outcome { DOWN_DONE, DOWN_LEFT, DOWN_NOT_UP };
 

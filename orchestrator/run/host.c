@@ -1,0 +1,117 @@
+/* host.c - does this host have what the lab needs? Asked before anything is made. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "run/run.h"
+#include "sys/nlr.h"
+
+#define FDS_SPARE     256 /* beside the planned ones: consoles, clients, files for a moment */
+#define FDS_A_PROGRAM 6	  /* pidfd, pty, log, a pipe, and one to spare */
+
+/* Raises the limit on open files to what the plan needs. */
+static int open_files(const struct plan *plan, struct err *err)
+{
+	struct rlimit limit;
+	rlim_t need = (rlim_t)plan->fd_end + FDS_SPARE;
+
+	for (int i = 0; i < plan->n_steps; i++)
+		need += plan->steps[i].op == OP_PROC ? FDS_A_PROGRAM : 0;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return err_sys(err, -errno, "getrlimit");
+	if (limit.rlim_cur >= need)
+		return 0;
+	limit.rlim_cur = need;
+	if (limit.rlim_max < need)
+		limit.rlim_max = need;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+		err_set(err, -EMFILE,
+			"the lab needs %ju open files, and this user may have fewer: ulimit -Hn "
+			"%ju",
+			(uintmax_t)need, (uintmax_t)need);
+		return err->code;
+	}
+	return 0;
+}
+
+static bool has_step(const struct plan *plan, enum op_id op)
+{
+	for (int i = 0; i < plan->n_steps; i++)
+		if (plan->steps[i].op == op)
+			return true;
+	return false;
+}
+
+static bool has_ipv6(const struct plan *plan)
+{
+	for (int i = 0; i < plan->n_steps; i++)
+		if (plan->steps[i].op == OP_ADDR &&
+		    ((const struct op_addr *)plan->steps[i].args)->addr.family == 6)
+			return true;
+	return false;
+}
+
+static int tun_device(struct err *err)
+{
+	autofd int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		return 0;
+	if (errno == EACCES)
+		return err_set(err, -errno,
+			       "the lab needs TAPs, and this user may not open /dev/net/tun");
+	return err_sys(err, -errno,
+		       "the lab needs TAPs, and /dev/net/tun cannot be opened (modprobe tun)");
+}
+
+/* The bridges of the host that the lab plugs into: each is there, and is a bridge. */
+static int host_bridges(const struct plan *plan, struct err *err)
+{
+	for (int i = 0; i < plan->n_steps; i++) {
+		const struct step *step = &plan->steps[i];
+		const struct op_hostport *port = step->args;
+		struct arena arena = ARENA_NONE;
+		struct nlr_link link;
+		int r;
+
+		if (step->op != OP_HOSTPORT)
+			continue;
+		r = arena_init(&arena, (size_t)16 << 20, err);
+		if (r == 0)
+			r = nlr_link_find(&arena, port->bridge, &link, err);
+		if (r == 0 || (r > 0 && !str_eq(link.kind, "bridge"))) {
+			r = err_set(err, -ENODEV,
+				    "this host has no bridge \"%s\" (ip link add %s type bridge)",
+				    port->bridge, port->bridge);
+			err_at(err, step->line, step->col);
+		}
+		arena_free(&arena);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int run_host(const struct plan *plan, struct err *err)
+{
+	int r = 0;
+
+	if (geteuid() != 0)
+		r = err_set(err, -EPERM, "labs need root for now: sudo tapnet-lab up");
+	if (r == 0 && has_step(plan, OP_TAP))
+		r = tun_device(err);
+	if (r == 0 && has_ipv6(plan) && access("/proc/net/if_inet6", F_OK) < 0)
+		r = err_set(err, -EAFNOSUPPORT,
+			    "the lab has IPv6 addresses, and this kernel has no IPv6");
+	if (r == 0)
+		r = host_bridges(plan, err);
+	if (r == 0)
+		r = open_files(plan, err);
+	if (r < 0)
+		err->status = EXIT_UNABLE;
+	return r;
+}
