@@ -237,6 +237,7 @@ static void assign_port(struct planner *planner, struct dev *dev, int *ports)
 		uint64_t h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
 
 		dev->port_name = arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
+		dev->port_mac.b[0] = 0xfe; /* a bridge takes the lowest MAC of its ports: not ours */
 		return;
 	}
 	dev->port_name = arena_printf(planner->arena, "p%d", ++*ports);
