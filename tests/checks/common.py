@@ -41,11 +41,11 @@ def calls(text, names):
 def tree(*endings):
     """Every text file of the checkout that is not ignored by git: {path: text}."""
     git = ["git", "-c", f"safe.directory={TOP}", "-C", str(TOP)]
-    listed = subprocess.run(git + ["ls-files", "-coz", "--exclude-standard"],
-                            capture_output=True, check=False)
-    if listed.returncode == 0:
-        names = listed.stdout.decode().split("\0")
-    else:  # an unpacked archive
+    try:
+        listed = subprocess.run(git + ["ls-files", "-coz", "--exclude-standard"],
+                                capture_output=True, check=True).stdout
+        names = listed.decode().split("\0")
+    except (OSError, subprocess.CalledProcessError):  # no git here, or an unpacked archive
         names = [str(p.relative_to(TOP)) for p in TOP.rglob("*")]
         names = [n for n in names if not n.startswith(("build", ".git/"))]
     files = {}
