@@ -170,7 +170,9 @@ int cell_start(const struct cell *cell, struct spawned *ret_spawned, struct err 
 		cell_main(cell, report_child);
 	if (pid < 0)
 		return err_sys(err, -errno, "cannot make a process namespace");
-	*ret_spawned = (struct spawned){ pid, take_fd(&pidfd), take_fd(&report) };
+	*ret_spawned = (struct spawned){ .pid = pid,
+					 .pidfd = take_fd(&pidfd),
+					 .report = take_fd(&report) };
 	return 0;
 }
 

@@ -65,6 +65,7 @@ static int nlr_open(struct nlr_reader *reader, struct err *err)
 	r = nl_connect(reader->sock, NETLINK_ROUTE);
 	if (r < 0)
 		return nlr_error(r, err, "socket");
+	nl_socket_disable_auto_ack(reader->sock); /* what is asked for is answer enough */
 	/* One datagram has a known limit, so libnl need not look at each before it reads it. */
 	(void)nl_socket_set_msg_buf_size(reader->sock, NLR_MSG_BYTES);
 	nl_socket_disable_msg_peek(reader->sock);

@@ -133,6 +133,7 @@ int child_failed(struct spawned *spawned, const struct child_report *report, str
 	fd_closep(&spawned->pidfd);
 	fd_closep(&spawned->report);
 	*spawned = SPAWNED_NONE;
+	spawned->unexecuted = report->step == CHILD_EXEC || report->step == CHILD_INTERPRETER;
 	return err_sys(err, report->code, "%s", child_step_words(report->step));
 }
 
@@ -317,7 +318,13 @@ static int step_rights(struct child *child)
 
 static int step_cwd(struct child *child)
 {
-	return chdir(child->spawn->cwd ? child->spawn->cwd : "/") < 0 ? -errno : 0;
+	const struct spawn *spawn = child->spawn;
+
+	if (spawn->cwd && chdir(spawn->cwd) == 0)
+		return 0;
+	if (spawn->cwd && !spawn->cwd_optional)
+		return -errno;
+	return chdir("/") < 0 ? -errno : 0;
 }
 
 /* After the rights, as a change of user forgets PDEATHSIG. The parent may have died before the
@@ -506,7 +513,9 @@ int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct e
 		child_run(&child);
 	if (pid < 0)
 		return pid;
-	*ret_spawned = (struct spawned){ pid, take_fd(&pidfd), take_fd(&report) };
+	*ret_spawned = (struct spawned){ .pid = pid,
+					 .pidfd = take_fd(&pidfd),
+					 .report = take_fd(&report) };
 	return 0;
 }
 
@@ -551,7 +560,7 @@ int spawn_fork(unsigned long flags, const int *keep, int n_keep, int (*fn)(void 
 	if (pid < 0)
 		return err_sys(err, -errno, "cannot fork");
 	if (pid > 0) {
-		*ret_spawned = (struct spawned){ pid, pidfd, -1 };
+		*ret_spawned = (struct spawned){ .pid = pid, .pidfd = pidfd, .report = -1 };
 		return 0;
 	}
 	child_signals();

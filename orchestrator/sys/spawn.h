@@ -36,6 +36,7 @@ struct spawn {
 	const char *const *argv; /* NULL-terminated; argv[0] with '/' or looked up in PATH */
 	const char *const *env;	 /* NULL-terminated "K=V", the whole environment */
 	const char *cwd;	 /* NULL: / */
+	bool cwd_optional;	 /* / when it cannot be entered */
 	int in, out, err;	 /* fds for 0, 1, 2; -1: /dev/null */
 	int tty; /* slave of a pty: becomes 0, 1, 2 and the controlling terminal; -1 none */
 	const struct spawn_fd *fds; /* targets from 3 on */
@@ -54,6 +55,7 @@ struct spawn {
 struct spawned {
 	pid_t pid;
 	int pidfd, report; /* report: readable when the exec result is known; -1 afterwards */
+	bool unexecuted;   /* all was ready, but execve() failed: it is the program's own fault */
 };
 #define SPAWNED_NONE ((struct spawned){ .pid = -1, .pidfd = -1, .report = -1 })
 
