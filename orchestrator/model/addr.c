@@ -64,8 +64,8 @@ static int addr_find_prefix(struct loader *loader, const struct iface *iface, st
 		}
 	}
 	ip->prefix = (uint8_t)ip_bits(ip);
-	if (str_eq(iface->name, "lo") || iface->broken || iface->node->broken)
-		return 0;
+	if (!iface_segment(iface))
+		return 0; /* lo, or an error is told already */
 	(void)load_error(loader, pos, "%s has no prefix length, and is in no subnet of its wire",
 			 ip_text(ip, text));
 	diag_hint(loader->diags, "write %s/%d", text, ip->family == 4 ? 24 : 64);
@@ -102,7 +102,7 @@ static void addr_finish(struct loader *loader, const struct iface *iface, struct
 			continue;
 		addr_check_host(loader, &addrs->v[i], addrs->pos[i]);
 	}
-	if (addrs->mode != ADDRS_AUTO || iface->broken || iface->node->broken)
+	if (addrs->mode != ADDRS_AUTO || (!iface_segment(iface) && !str_eq(iface->name, "lo")))
 		return;
 	if (subnets && subnets->mode != SUBNET_UNSET)
 		source = false;

@@ -105,35 +105,34 @@ static const char *diag_line(struct diag_reader *reader, int line, size_t *ret_l
 	return p;
 }
 
-/* The line with its caret. Columns count characters; one that is written as \xNN is wider. */
+/* The line with its caret; of a long one the part around it. Columns count characters, and one that
+ * is written as \xNN is wider. */
 static void diag_show_line(struct strbuf *out, const struct diag *diag, const char *s, size_t len)
 {
 	int first = diag->pos.col, under = diag->pos.len ? diag->pos.len : 1;
+	int from = first > DIAG_LINE_MAX - 40 ? first - 60 : 1, col = 1;
 	size_t before = 0, width = 0;
-	int col = 1;
 
-	for (size_t i = 0; i < len && col <= DIAG_LINE_MAX; col++) {
-		size_t n = str_char(s + i, len - i), from = out->len, cells = 1;
+	if (from > 1)
+		strbuf_puts(out, "… ");
+	before = from > 1 ? 2 : 0;
+	for (size_t i = 0; i < len && col < from + DIAG_LINE_MAX; col++) {
+		size_t n = str_char(s + i, len - i), start = out->len, cells = 1;
 
-		if (s[i] == '\t') {
+		if (col >= from && s[i] == '\t') {
 			strbuf_puts(out, " "); /* one cell, so that the caret agrees */
-			n = 1;
-		} else {
+		} else if (col >= from) {
 			strbuf_safe(out, s + i, n ? n : 1);
-			cells = n ? 1 : out->len - from;
+			cells = n ? 1 : out->len - start;
 		}
-		if (col < first)
+		if (col >= from && col < first)
 			before += cells;
-		else if (col < first + under)
+		else if (col >= first && col < first + under)
 			width += cells;
 		i += n ? n : 1;
 	}
-	strbuf_printf(out, "%s\n     | ", col > DIAG_LINE_MAX ? " …" : "");
-	if (first > DIAG_LINE_MAX)
-		before = DIAG_LINE_MAX + 1;
-	for (size_t i = 0; i < before; i++)
-		strbuf_puts(out, " ");
-	strbuf_puts(out, "^");
+	strbuf_printf(out, "%s\n     | %*s^", col < from + DIAG_LINE_MAX ? "" : " …", (int)before,
+		      "");
 	for (size_t i = 1; i < width; i++)
 		strbuf_puts(out, "~");
 }

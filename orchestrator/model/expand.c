@@ -125,6 +125,17 @@ static bool expand_is_late(const char *name)
 	return false;
 }
 
+/* ${eth0.ipv5}: the attribute is near to one that there is. */
+static const char *expand_near_late(struct loader *loader, const char *name, const char *dot)
+{
+	const char *word = str_nearest(dot + 1, late_words, COUNT(late_words));
+
+	if (!word)
+		return "";
+	return arena_printf(loader->arena, " (did you mean \"%.*s%s\"?)", (int)(dot + 1 - name),
+			    name, word);
+}
+
 static void expand_unknown(struct expansion *x, const char *name)
 {
 	static const char *const fixed[] = { "lab.name", "lab.dir", "lab.run", "node.name" };
@@ -138,8 +149,8 @@ static void expand_unknown(struct expansion *x, const char *name)
 		near = load_nearest_of(loader, name, &loader->vars, NULL);
 	if (!*near)
 		near = load_nearest(loader, name, fixed, COUNT(fixed));
-	if (!*near && dot && strcspn(name, " \"'") == strlen(name))
-		near = load_nearest(loader, dot + 1, late_words, COUNT(late_words));
+	if (!*near && dot)
+		near = expand_near_late(loader, name, dot);
 	if (str_eq(name, "node.name"))
 		near = "; it is known inside nodes only";
 	expand_fail(x, name, arena_printf(loader->arena, "unknown \"${%s}\"%s", name, near));
@@ -152,7 +163,9 @@ static void expand_name(struct expansion *x, char *name, struct strbuf *out)
 {
 	const char *value = expand_value(x->loader, name);
 
-	if (value) {
+	if (strchr(name, LATE_OPEN)) {
+		expand_fail(x, "", "what the plan fills in cannot be part of another ${…}");
+	} else if (value) {
 		expand_put(x, out, value);
 	} else if (str_starts(name, "env.")) {
 		expand_env(x, name, out);
@@ -279,7 +292,7 @@ static void expand_set(struct loader *loader, const struct tnode *vars, const ch
 	}
 }
 
-static bool expand_name_fine(const char *s)
+bool expand_name_fine(const char *s)
 {
 	return strspn(s, "0123456789-") == 0 &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==

@@ -247,8 +247,15 @@ static int fields_pair(struct loader *loader, const struct fieldset *sets, int n
 	return field_unknown(loader, sets, n_sets, key);
 }
 
-/* What was not given: presets, those of nested tables too. at is NULL in a table that is not there
- * itself: nothing is missing from it. */
+/* Whether a preset is what a struct that was cleared holds already: most are. */
+static bool field_is_zero(const struct field *field)
+{
+	return (field->type == FIELD_CHOICE && str_eq(field->preset, field->choices[0])) ||
+	       (field->type == FIELD_BOOL && str_eq(field->preset, "false"));
+}
+
+/* What was not given: presets, those of nested tables too. at is NULL where nothing can be missing:
+ * in a table that is not there itself, or has a wrong key that may have been meant. */
 static int fields_preset(struct loader *loader, const struct fieldset *set, uint64_t seen,
 			 const struct tnode *at)
 {
@@ -263,7 +270,7 @@ static int fields_preset(struct loader *loader, const struct fieldset *set, uint
 			continue;
 		if (at && field->flags & FIELD_REQUIRED)
 			r = load_error(loader, at->pos, "\"%s\" is missing here", field->name);
-		else if (field->preset)
+		else if (field->preset && !field_is_zero(field))
 			r = field_parse(loader, field, &preset, set->base);
 		else if (field->type == FIELD_MAP && !field->parse)
 			r = fields_preset(loader, &nested, 0, NULL);
@@ -279,15 +286,18 @@ int fields_parse(struct loader *loader, const struct fieldset *sets, int n_sets,
 
 	if (map->kind == TNODE_BAD)
 		return -EINVAL;
-	if (map->kind != TNODE_MAP && !tnode_null(map))
-		return load_error(loader, map->pos, "a mapping of keys is due here");
+	if (map->kind != TNODE_MAP && !tnode_null(map)) {
+		if (!at->s || at == map)
+			return load_error(loader, map->pos, "a mapping of keys is due here");
+		return load_error(loader, map->pos, "\"%s\" is a mapping of keys", at->s);
+	}
 	if (load_count(loader, &loader->values, map->n + 1, LOAD_VALUES_MAX, at->pos, "values"))
 		return -EINVAL;
 	for (int i = 0; map->kind == TNODE_MAP && i < map->n; i++)
 		if (fields_pair(loader, sets, n_sets, &map->pairs[i], seen))
 			r = -EINVAL;
 	for (int k = 0; k < n_sets; k++)
-		if (fields_preset(loader, &sets[k], seen[k], at))
+		if (fields_preset(loader, &sets[k], seen[k], r ? NULL : at))
 			r = -EINVAL;
 	return r;
 }

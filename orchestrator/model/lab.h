@@ -180,10 +180,11 @@ struct node {
 	struct node *netns_node;
 	enum restart restart;
 	struct ready ready;
-	int order;	       /* its place in the lab's nodes */
-	struct names *index;   /* of ifaces: node_iface() */
-	int next_eth;	       /* the loader's: no ethN below is free */
-	bool broken, repeated; /* the loader's: an error is told already; made by `for` */
+	int order;	      /* its place in the lab's nodes */
+	struct names *index;  /* of ifaces: node_iface() */
+	int next_eth;	      /* the loader's: no ethN below is free */
+	bool broken, unwired; /* the loader's: an error is told already, of it or of a wire */
+	bool repeated;	      /* made by `for` */
 };
 
 enum subnet_mode { SUBNET_UNSET, SUBNET_NONE, SUBNET_LIST };
@@ -220,6 +221,7 @@ struct link {
 	int n_ends; /* 2 or more; three or more meet on an anonymous bridge */
 	struct subnets subnets;
 	unsigned mtu;
+	struct bridge *bridge;	/* the first of its ends that is one, or NULL */
 	int segment;		/* that of its bridges, or one of its own */
 	const char *instance;	/* of `for`, for errors: "n=7"; or NULL */
 	struct text *endpoints; /* as written */

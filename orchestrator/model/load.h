@@ -10,8 +10,8 @@
 #include "model/tree.h"
 
 /* What a file may grow to: `for` and ${…} multiply. */
-#define LOAD_THINGS_MAX	  65536		     /* nodes and links */
-#define LOAD_VALUES_MAX	  2000000	     /* values of all of them */
+#define LOAD_THINGS_MAX	  32768		     /* nodes and links */
+#define LOAD_VALUES_MAX	  500000	     /* values of all of them */
 #define LOAD_BYTES_MAX	  ((size_t)32 << 20) /* of text that ${…} made */
 #define LOAD_COMPARES_MAX 100000	     /* of names, for "did you mean" */
 
@@ -72,6 +72,8 @@ const char *load_nearest_of(struct loader *loader, const char *word, const struc
 
 /* expand.c: ${…} */
 void expand_vars(struct loader *loader, const struct tnode *vars);
+/* Whether a name can be a variable's. */
+bool expand_name_fine(const char *name);
 /* The tree with every ${…} replaced; the same one where there is none. */
 const struct tnode *expand_tree(struct loader *loader, const struct tnode *node);
 

@@ -77,6 +77,9 @@ static int loop_read(struct loader *loader, const struct tnode *spec, struct loo
 		int n = field_items(&value, &items);
 
 		*loop = (struct loop){ .name = spec->pairs[i].key->s };
+		if (!expand_name_fine(loop->name))
+			return load_error(loader, spec->pairs[i].key->pos,
+					  "\"%s\" cannot name a variable", loop->name);
 		for (int k = 0; k < n; k++)
 			if (loop_item(loader, loop, items[k]))
 				r = -EINVAL;

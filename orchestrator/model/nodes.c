@@ -85,6 +85,7 @@ struct iface *nodes_add_iface(struct loader *loader, struct node *node, const st
 	const struct fieldset set = { vocab_iface, iface };
 	const struct tnode nothing = { .s = "", .pos = name->pos };
 	struct node *outer = loader->node;
+	const char *outer_name = loader->scope.node;
 
 	iface->name = name->s;
 	iface->pos = name->pos;
@@ -100,6 +101,7 @@ struct iface *nodes_add_iface(struct loader *loader, struct node *node, const st
 	    fields_parse(loader, &set, 1, spec ? spec : &nothing, name))
 		iface->broken = true;
 	loader->node = outer;
+	loader->scope.node = outer_name;
 	if (str_eq(name->s, "all") || str_eq(name->s, "default"))
 		(void)load_error(loader, name->pos, "the kernel keeps the name \"%s\" for itself",
 				 name->s);

@@ -18,8 +18,8 @@ bool name_fine(struct loader *loader, const struct tnode *name, const char *more
 		n++;
 	if (!*s || s[n]) {
 		(void)load_error(loader, name->pos, "\"%s\" is no name", load_shown(loader, s));
-		diag_hint(loader->diags, "letters, digits, _ and -%s%s; a letter or digit first",
-			  *more ? ", " : "", more);
+		diag_hint(loader->diags, "letters, digits, %s; a letter or digit first",
+			  *more ? "_, - and ." : "_ and -");
 		return false;
 	}
 	if (n > max)
@@ -362,7 +362,11 @@ int parse_ready(struct loader *loader, const struct field *field, const struct t
 		      { "after", READY_AFTER } };
 	struct ready *ready = value;
 	const struct fieldset set = { field->fields, ready };
-	int r = fields_parse(loader, &set, 1, node, node), given = 0;
+	int r, given = 0;
+
+	if (node->kind != TNODE_MAP)
+		return load_error(loader, node->pos, "\"ready\" is a mapping of keys");
+	r = fields_parse(loader, &set, 1, node, node);
 
 	ready->pos = node->pos;
 	for (size_t i = 0; i < COUNT(kinds); i++) {

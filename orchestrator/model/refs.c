@@ -20,6 +20,12 @@ struct node *refs_node(struct loader *loader, const struct text *name)
 	return NULL;
 }
 
+/* Not all of its interfaces and wires may be there: an error is told already. */
+static bool refs_unsure(const struct node *node)
+{
+	return node->broken || node->unwired;
+}
+
 /* Neighbours have interfaces on one segment. marks[segment] is set for those of the node. */
 static bool refs_neighbours(const struct node *other, const bool *marks)
 {
@@ -50,7 +56,7 @@ static void refs_via(struct loader *loader, const struct node *node, struct rout
 	if (route->via_node == node)
 		(void)load_error(loader, route->via.pos, "the route goes via %s itself",
 				 node->name);
-	else if (route->via_node && !node->broken && !route->via_node->broken &&
+	else if (route->via_node && !refs_unsure(node) && !refs_unsure(route->via_node) &&
 		 !refs_neighbours(route->via_node, marks))
 		(void)load_error(loader, route->via.pos,
 				 "%s is no neighbour of %s: no wire or bridge joins them",
@@ -159,7 +165,7 @@ static void refs_late_name(struct loader *loader, const struct late *late, const
 		return;
 	device = arena_strndup(loader->arena, device, (size_t)(dot - device));
 	if (!node_iface(node, device)) {
-		if (!node->broken)
+		if (!refs_unsure(node))
 			(void)load_error(loader, at.pos, "\"%s\": %s has no interface \"%s\"%s",
 					 part, node->name, device,
 					 load_nearest_of(loader, device, node->index, NULL));

@@ -378,7 +378,8 @@ int parse_pairs(struct loader *loader, const struct field *field, const struct t
 	pairs->v = arena_calloc(loader->arena, (size_t)node->n, sizeof *pairs->v);
 	for (int i = 0; i < node->n; i++) {
 		const struct tnode *key = node->pairs[i].key, *item = node->pairs[i].value;
-		const char *s = field_scalar(loader, field, item);
+		const struct field value_field = { .name = key->s, .flags = field->flags };
+		const char *s = field_scalar(loader, &value_field, item);
 
 		if (!s)
 			r = -EINVAL;

@@ -19,14 +19,11 @@ int iface_segment(const struct iface *iface)
 
 const struct subnets *wire_subnets(const struct iface *iface)
 {
-	const struct link *link = iface->link;
-
 	if (iface->bridge)
 		return &iface->bridge->subnets;
-	for (int i = 0; link && i < link->n_ends; i++)
-		if (link->ends[i].bridge)
-			return &link->ends[i].bridge->subnets;
-	return link ? &link->subnets : NULL;
+	if (!iface->link)
+		return NULL;
+	return iface->link->bridge ? &iface->link->bridge->subnets : &iface->link->subnets;
 }
 
 static void wire_count_port(struct loader *loader, struct bridge *bridge, struct pos pos)
@@ -160,6 +157,8 @@ static int wire_plug_end(struct loader *loader, struct link *link, const struct 
 				return load_error(loader, at->pos,
 						  "both ends are the bridge \"%s\"", name);
 		end->bridge = bridge;
+		if (!link->bridge)
+			link->bridge = bridge;
 		wire_count_port(loader, bridge, at->pos);
 	} else if (node) {
 		struct iface *iface = wire_iface(
@@ -180,7 +179,6 @@ static int wire_plug_end(struct loader *loader, struct link *link, const struct 
 
 static void wire_plug_link(struct loader *loader, struct link *link)
 {
-	const struct bridge *bridge = NULL;
 	bool broken = false;
 
 	link->ends = arena_calloc(loader->arena, (size_t)link->n_endpoints, sizeof *link->ends);
@@ -190,16 +188,13 @@ static void wire_plug_link(struct loader *loader, struct link *link)
 	for (int i = 0; i < link->n_endpoints; i++)
 		if (wire_plug_end(loader, link, &link->endpoints[i]))
 			broken = true;
-	for (int i = 0; i < link->n_ends; i++) {
-		if (link->ends[i].bridge)
-			bridge = link->ends[i].bridge;
-		else if (broken)
-			link->ends[i].iface->node->broken = true;
-	}
-	if (bridge && link->subnets.mode == SUBNET_LIST) {
+	for (int i = 0; broken && i < link->n_ends; i++)
+		if (link->ends[i].iface)
+			link->ends[i].iface->node->unwired = true;
+	if (link->bridge && link->subnets.mode == SUBNET_LIST) {
 		(void)load_error(loader, link->subnets.n ? link->subnets.pos[0] : link->pos,
 				 "a wire into a bridge has the bridge's subnet");
-		diag_hint(loader->diags, "bridges: {%s: {subnet: …}}", bridge->name);
+		diag_hint(loader->diags, "bridges: {%s: {subnet: …}}", link->bridge->name);
 	}
 }
 
@@ -249,7 +244,7 @@ static void wire_check_node(struct loader *loader, const struct node *node)
 	for (int i = 0; i < node->n_ifaces; i++) {
 		const struct iface *iface = node->ifaces[i];
 
-		if (iface->bridge || iface->link || iface->broken || node->broken ||
+		if (iface->bridge || iface->link || iface->broken || node->unwired ||
 		    str_eq(iface->name, "lo"))
 			continue;
 		(void)load_error(loader, iface->pos, "%s:%s is plugged into nothing", node->name,

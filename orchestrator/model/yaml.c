@@ -387,6 +387,13 @@ static void yaml_mend(struct yaml *yaml, const struct yaml_repair *repair)
 	yaml->repaired = true;
 }
 
+/* A control character of two or three bytes, whole but not printable. */
+static bool yaml_is_control(const char *s, size_t left)
+{
+	return (left > 1 && s[0] == '\xc2' && (s[1] & 0xc0) == 0x80) ||
+	       (left > 2 && memcmp(s, "\xe2\x80", 2) == 0);
+}
+
 /* Only printable characters, and no line ends but those that every editor counts. */
 static bool yaml_check_bytes(struct diags *diags)
 {
@@ -398,15 +405,11 @@ static bool yaml_check_bytes(struct diags *diags)
 		size_t left = diags->text_len - i, n = str_char(s + i, left);
 		unsigned char c = (unsigned char)s[i];
 
-		if (n == 3 && memcmp(s + i, "\xe2\x80\xa8", 2) == 0 &&
-		    (s[i + 2] == '\xa8' || s[i + 2] == '\xa9'))
-			n = 0;
 		if (c == '\n' || (c == '\r' && !(left > 1 && s[i + 1] == '\n'))) {
 			pos.line++;
 			pos.col = 0;
 		} else if (!n && c != '\t' && c != '\r') {
-			bool control = c < 0x80 || c == 0xe2 ||
-				       (c == 0xc2 && left > 1 && (s[i + 1] & 0xc0) == 0x80);
+			bool control = c < 0x80 || yaml_is_control(s + i, left);
 
 			fine = false;
 			diag_add(diags, pos, control ? "a control character" : "not UTF-8");

@@ -128,6 +128,11 @@ bool yaml_explain(struct diags *diags, const struct yaml_problem *p, struct yaml
 {
 	if (yaml_unquoted(diags, p, ret_repair))
 		return true;
+	if (str_starts(p->problem, "did not find expected key") && p->at < p->len &&
+	    p->text[p->at] == ':') {
+		diag_add(diags, p->pos, "a key is missing before \":\"");
+		return false;
+	}
 	if (str_starts(p->problem, "found character that cannot start any token"))
 		return yaml_explain_char(diags, p);
 	for (size_t i = 0; i < COUNT(yaml_words); i++) {
