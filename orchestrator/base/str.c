@@ -86,6 +86,8 @@ size_t str_char(const char *text, size_t left)
 				return 0;
 		if (k == 0 && s[0] == 0xc2 && s[1] < 0xa0)
 			return 0; /* C1 controls */
+		if (k == 1 && memcmp(s, "\xe2\x80", 2) == 0 && s[2] >= 0xa8 && s[2] <= 0xae)
+			return 0; /* line separators, and what turns the direction of writing */
 		if ((s[0] == 0xe0 || s[0] == 0xf0) && s[1] < forms[k].low)
 			return 0;
 		if ((s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f))
