@@ -10,6 +10,11 @@
 const struct verb verbs[] = {
 	{ "up", "deploy", "[FILE]", "makes a lab and leaves it running", up_opts, verb_up, NULL },
 	{ "down", "destroy", "[LAB or FILE…]", "takes a lab away", down_opts, verb_down, NULL },
+	{ "exec", NULL, "NODE [--] COMMAND…", "runs a command in a node", exec_opts, verb_exec,
+	  "With --all no NODE is named. The exit status is the command's, 128 + the number of the\n"
+	  "signal that ended it, 127 when it is not found, 126 when it cannot be executed, and 125\n"
+	  "for all that goes wrong before.\n" },
+	{ "shell", NULL, "NODE", "a shell in a node", shell_opts, verb_shell, NULL },
 	{ "validate", NULL, "[FILE]", "checks a lab file; makes nothing", validate_opts,
 	  verb_validate, NULL },
 	{ "plan", NULL, "[FILE]", "shows every step, in order, with its undo", plan_opts, verb_plan,

@@ -9,6 +9,9 @@
 #include "plan/plan.h"
 #include "run/journal.h"
 #include "run/labdir.h"
+#include "sys/spawn.h"
+
+struct json_object;
 
 /* One option of a verb: its help, and where its value goes. */
 struct opt {
@@ -107,6 +110,28 @@ void running_free(struct running *running);
 
 const struct plan_node *cli_node(const struct plan *plan, const char *name);
 
+/* ---- reach.c */
+
+#define CLI_ANSWER_MS 10000 /* the worker answers at once, unless a restart takes its time */
+
+/* As cli_find(), with a connection to the lab's worker. */
+int cli_reach(const char *name, struct running *ret_running, int *ret_fd);
+/* control_call() of a request about a node (NULL: none). */
+int cli_ask(int fd, const char *what, const char *node, struct json_object **ret_answer, int *fds,
+	    struct err *err);
+/* As cli_node(), with the nearest name told when there is none. */
+const struct plan_node *cli_node_told(const struct plan *plan, const char *name);
+/* The OP_PROC step of "vm1", "r1.zebra", or of the only service of "r1"; NULL with the reason told. */
+const struct step *cli_program(const struct plan *plan, const char *name);
+/* The value of --format. */
+bool cli_format(struct args *args, bool *ret_json);
+
+/* ---- foreground.c */
+
+/* Runs a command at the caller's terminal to its end: its exit status, 128 + its signal, or ours:
+ * 125, 126, 127, with the reason told. lab (-1: none) is readable when its lab ends before it. */
+int cli_foreground(const struct spawn *spawn, int lab);
+
 /* The table of nodes with their interfaces, peers and addresses. */
 void cli_nodes(const struct plan *plan, const char *(*state)(void *arg, const struct plan_node *),
 	       void *arg, struct strbuf *out);
@@ -117,10 +142,13 @@ int verb_run(const struct verb *verb, int argc, char **argv);
 int verb_validate(const struct verb *verb, int argc, char **argv);
 int verb_plan(const struct verb *verb, int argc, char **argv);
 int verb_gc(const struct verb *verb, int argc, char **argv);
+int verb_exec(const struct verb *verb, int argc, char **argv);
+int verb_shell(const struct verb *verb, int argc, char **argv);
 int verb_schema(const struct verb *verb, int argc, char **argv);
 int verb_version(const struct verb *verb, int argc, char **argv);
 int verb_help(const struct verb *verb, int argc, char **argv);
 
-extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[];
+extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[],
+	exec_opts[], shell_opts[];
 
 #endif
