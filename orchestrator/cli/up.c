@@ -20,7 +20,17 @@
 #define UP_TIMEOUT_MS (10 * 60 * 1000)
 #define SETS_MAX      64
 
-enum { UP_FOREGROUND, UP_NAME, UP_SET, UP_TIMEOUT, UP_KEEP, UP_REPLACE, UP_TTL, UP_QUIET };
+enum {
+	UP_FOREGROUND,
+	UP_NAME,
+	UP_SET,
+	UP_TIMEOUT,
+	UP_KEEP,
+	UP_REPLACE,
+	UP_TTL,
+	UP_QUIET,
+	UP_ASSUME
+};
 const struct opt up_opts[] = {
 	{ "foreground", 'f', NULL, "stay, and tear down on Ctrl-C" },
 	{ "name", 'n', "NAME", "another name for the lab" },
@@ -30,6 +40,7 @@ const struct opt up_opts[] = {
 	{ "replace", 0, NULL, "if it is up from another plan: down first" },
 	{ "ttl", 0, "TIME", "take it down by itself after this time" },
 	{ "quiet", 'q', NULL, "no summary" },
+	{ "assume", 0, "kvm=yes|no", "what this machine is taken to answer" },
 	{ 0 },
 };
 
@@ -425,6 +436,7 @@ static int up_options(struct args *args, struct live_options *options)
 	int o;
 
 	options->load.lab.set = sets;
+	options->load.assume = cli_probe();
 	while ((o = args_next(args)) >= 0) {
 		switch (o) {
 		case UP_FOREGROUND:
@@ -452,10 +464,12 @@ static int up_options(struct args *args, struct live_options *options)
 		case UP_QUIET:
 			options->quiet = true;
 			break;
+		case UP_ASSUME:
+			args->bad = !cli_assume(&options->load.assume, args->value);
+			break;
 		}
 	}
 	options->load.file = args_operand(args, 0);
-	options->load.assume = cli_probe();
 	if (args_status(args) < 0 && args_operands(args) > 1) {
 		cli_complain("up: one lab file at a time");
 		return EXIT_INVALID;
