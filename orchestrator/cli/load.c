@@ -1,25 +1,19 @@
 /* load.c - labs: from their files, and those that are up. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/kvm.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/io.h"
 #include "cli/cli.h"
 #include "kind/kind.h"
+#include "sys/kvm.h"
 
 struct assume cli_probe(void)
 {
-	autofd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm = -1;
-
-	if (fd >= 0)
-		vm = ioctl(fd, KVM_CREATE_VM, 0); /* the device may be there and refuse */
-	return (struct assume){ .kvm = vm >= 0 };
+	return (struct assume){ .kvm = kvm_runs() };
 }
 
 bool cli_assume(struct assume *assume, const char *text)
