@@ -45,7 +45,8 @@ def real_host():
     out = subprocess.run(["nsenter", f"--net=/proc/self/fd/{net}", f"--mount=/proc/self/fd/{mnt}",
                           "sh", "-c", look], pass_fds=(net, mnt), capture_output=True, text=True,
                          check=False).stdout
-    return set(out.splitlines()) | {p for p in processes(1).values() if p.startswith("tapnet-")}
+    ours = processes(os.getpid()).values()  # those of workers that ended came to us
+    return set(out.splitlines()) | {p for p in ours if p.startswith("tapnet-")}
 
 
 def own_host():
