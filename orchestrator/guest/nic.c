@@ -5,6 +5,8 @@
 #include <lwip/etharp.h>
 #include <lwip/ethip6.h>
 #include <lwip/nd6.h>
+#include <lwip/prot/ieee.h>
+#include <lwip/prot/ip.h>
 #include <lwip/priv/nd6_priv.h>
 #include <lwip/snmp.h>
 #include <inttypes.h>
@@ -136,10 +138,37 @@ int nic_start(struct nic *nic, int epoll, uint64_t tag, struct err *err)
 	return 0;
 }
 
+/* Whether a frame is, or may hide, UDP-Lite: lwIP 2.1.3 ends the process by an assertion when such
+ * a packet claims a checksum over more than it has, and nobody here speaks it. */
+static bool frame_udplite(const uint8_t *frame, size_t len)
+{
+	enum { IP4_PROTOCOL = 14 + 9, IP6_NEXT = 14 + 6, IP6_END = 14 + 40 };
+	enum { HOPS = 0, TCP = 6, UDP = 17, ROUTING = 43, FRAGMENT = 44, ICMP6 = 58, OPTIONS = 60 };
+	unsigned type = (unsigned)frame[12] << 8 | frame[13], next;
+	size_t at = IP6_END;
+
+	if (type == ETHTYPE_IP)
+		return frame[IP4_PROTOCOL] == IP_PROTO_UDPLITE;
+	if (type != ETHTYPE_IPV6)
+		return false;
+	next = frame[IP6_NEXT];
+	while ((next == HOPS || next == ROUTING || next == OPTIONS) && at + 8 <= len) {
+		next = frame[at];
+		at += ((size_t)frame[at + 1] + 1) * 8;
+	}
+	/* Options in fragments can be spread over them, so that no frame shows what follows. */
+	if (next == FRAGMENT && at < len)
+		return frame[at] != TCP && frame[at] != UDP && frame[at] != ICMP6;
+	return next == IP_PROTO_UDPLITE;
+}
+
 static void nic_input(struct nic *nic, const uint8_t *frame, size_t len)
 {
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
+	struct pbuf *p;
 
+	if (frame_udplite(frame, len))
+		return;
+	p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
 	if (!p)
 		return;
 	(void)pbuf_take(p, frame, (u16_t)len);

@@ -199,15 +199,18 @@ static int fds_once(const struct options *options, struct err *err)
 static int opt_nic(struct options *options, char *text, struct err *err)
 {
 	struct opt_nic *nic = &options->nics[options->n_nics];
+	autofree char *copy = strdup(text); /* what ps shows stays as it was given */
 	unsigned seen = 0;
+	int r;
 
+	if (!copy)
+		return err_sys(err, -ENOMEM, "%s", text);
 	if (options->n_nics == OPT_NICS_MAX)
 		return err_set(err, -E2BIG, "more than %d network cards", OPT_NICS_MAX);
 	*nic = (struct opt_nic){ .mtu = 1500 };
 	options->n_nics++;
-	for (char *pair; (pair = strsep(&text, ","));) {
-		int r = nic_key_parse(nic, &seen, pair, err);
-
+	for (char *rest = copy, *pair; (pair = strsep(&rest, ","));) {
+		r = nic_key_parse(nic, &seen, pair, err);
 		if (r < 0)
 			return r;
 	}

@@ -323,6 +323,32 @@ def test_detached_queues(net, start):
     assert int(sent[3]) >= 3
 
 
+def test_udp_lite_does_no_harm(net, start):
+    """Packets that claim a checksum over more than they have: the stack would end the process."""
+    lite = struct.pack("!4H", 9, 9, 0xFFFF, 0xBEEF) + b"data"
+    dst, src = socket.inet_aton("10.0.1.10"), socket.inet_aton("10.0.1.1")
+    ip4 = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(lite), 1, 0, 64, 136, 0) + src + dst
+    total = sum(struct.unpack("!10H", ip4))
+    ip4 = ip4[:10] + struct.pack("!H", ~(total % 0xFFFF) & 0xFFFF) + ip4[12:]
+
+    def ip6(first, rest):
+        ends = (socket.inet_pton(socket.AF_INET6, a) for a in ("fd00:1::1", "fd00:1::10"))
+        return struct.pack("!IHBB", 6 << 28, len(rest), first, 64) + b"".join(ends) + rest
+    options = bytes([136, 0, 1, 4, 0, 0, 0, 0])
+    whole = bytes([60, 0, 0, 0, 0, 0, 0, 1])  # a fragment header: the first and last fragment
+    packets = [(0x0800, ip4 + lite), (0x86DD, ip6(136, lite)), (0x86DD, ip6(60, options + lite)),
+               (0x86DD, ip6(44, whole + options + lite))]
+    fds = net.tap()
+    guest = start(fds, *nic(fds))
+    with net.sniff() as sender:
+        for kind, packet in packets:
+            for to in (bytes.fromhex(MAC.replace(":", "")), b"\xff" * 6):
+                sender.send(to + bytes.fromhex("020000000077") + struct.pack("!H", kind) + packet)
+    net.run("ping -c 1 -W 2 10.0.1.10")
+    net.run("ping -c 1 -s 3000 -W 2 fd00:1::10")
+    assert guest.end()[0] == 0
+
+
 @pytest.mark.parametrize("queues", [1, 4])
 def test_the_device_goes(net, start, queues):
     fds = net.tap(queues, True)
