@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -77,6 +78,7 @@ static const char *absolute(struct arena *arena, const struct loaded *loaded)
 
 static struct journal_meta meta_of(struct loaded *loaded)
 {
+	struct rlimit files;
 	struct journal_meta meta = {
 		.name = loaded->lab->name.s,
 		.file = absolute(&loaded->arena, loaded),
@@ -86,6 +88,8 @@ static struct journal_meta meta_of(struct loaded *loaded)
 		.file_sum = loaded->sum,
 	};
 
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+		meta.nofile = files.rlim_cur < UINT32_MAX ? (uint32_t)files.rlim_cur : 0;
 	whitelist(&loaded->arena, &meta);
 	return meta;
 }

@@ -55,6 +55,7 @@ static int command_run(struct ctx *ctx, struct spawn *spawn, const struct progra
 	spawn->out = spawn->err = log;
 	spawn->uid = spawn->gid = -1;
 	spawn->die_with_parent = true;
+	spawn->nofile = ctx->nofile;
 	r = spawn_start(spawn, &spawned, err);
 	if (r == 0)
 		r = spawn_result(&spawned, io_now_ms() + EXEC_MS, err);
@@ -202,6 +203,7 @@ static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
 		gone = r;
 		(void)ns_enter_net(ctx->host_net, err);
 	}
+	slot_set(&ctx->slots[i], SLOT_DONE); /* the mark is the down hook's from here on */
 	r = hook_run(ctx, i, &hook->down, hook->down_timeout_ms, hook->down_fds, gone, err);
 	return r < 0 ? err_wrap(err, "down hook \"%s\"", program_name(&hook->down)) : 0;
 }

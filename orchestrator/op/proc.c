@@ -201,6 +201,7 @@ static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
 						    : ctx->plan->spaces[step->space].fd)
 					 : -1,
 			.mntns = -1,
+			.nofile = ctx->nofile,
 			.uid = -1,
 			.gid = -1,
 			.mark = &ctx->slots[proc->step].mark,

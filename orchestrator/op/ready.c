@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_bridge.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -101,6 +102,7 @@ static int try_exec(struct ctx *ctx, uint32_t i, int64_t deadline, struct err *e
 			.netns = -1,
 			.mntns = -1,
 			.die_with_parent = true,
+			.nofile = ctx->nofile,
 			.uid = -1,
 			.gid = -1,
 		},
@@ -112,24 +114,26 @@ static int try_exec(struct ctx *ctx, uint32_t i, int64_t deadline, struct err *e
 	return r == 0 ? 1 : r == -ECANCELED ? r : 0;
 }
 
-/* All ports of the bridge forward (IFLA_BRPORT_STATE by way of sysfs is the mounter's namespace,
- * so by carrier: a bridge has it once a port forwards). */
+/* With STP a port carries nothing while it listens and learns; in a loop some end up blocked. */
 static int try_stp(struct ctx *ctx, const struct step *step, struct err *err)
 {
 	const struct op_ready *ready = step->args;
-	struct arena arena;
-	struct nlr_link link;
-	int r = ctx_enter(ctx, step->space, err);
+	struct arena arena = ARENA_NONE;
+	struct nlr_view view;
+	int r = ctx_enter(ctx, step->space, err), forward = 0, undecided = 0;
 
 	if (r == 0)
-		r = arena_init(&arena, (size_t)16 << 20, err);
-	if (r < 0)
-		return r;
-	r = nlr_link_get(&arena, ready->port, &link, err);
-	if (r > 0)
-		r = link.carrier;
+		r = arena_init(&arena, (size_t)256 << 20, err);
+	if (r == 0)
+		r = nlr_view(&arena, &view, err);
+	for (int i = 0; r == 0 && i < view.n_links; i++)
+		if (view.links[i].master == ready->port) {
+			forward += view.links[i].port_state == BR_STATE_FORWARDING;
+			undecided += view.links[i].port_state == BR_STATE_LISTENING ||
+				     view.links[i].port_state == BR_STATE_LEARNING;
+		}
 	arena_free(&arena);
-	return r;
+	return r < 0 ? r : forward && !undecided;
 }
 
 static int try_once(struct ctx *ctx, uint32_t i, int64_t deadline, struct err *err)

@@ -153,6 +153,19 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 	return answer_fds(client, o, fds, n);
 }
 
+/* ---- space: what status needs to look at the kernel */
+
+static bool do_space(struct loop *loop, const struct client *client, struct json_object *request)
+{
+	const struct plan *plan = loop->ctx->plan;
+	struct json_object *o = NULL;
+	int space = json_object_object_get_ex(request, "space", &o) ? json_object_get_int(o) : -1;
+
+	if (space < 0 || space >= plan->n_spaces || plan->spaces[space].fd < 0)
+		return refuse(client, "no such namespace");
+	return answer_fds(client, json_object_new_object(), &plan->spaces[space].fd, 1);
+}
+
 /* ---- console, restart, down */
 
 static bool do_console(struct loop *loop, struct client *client, const char *name)
@@ -253,6 +266,8 @@ static bool dispatch(struct loop *loop, struct client *client, struct json_objec
 
 	if (str_eq(what, "status"))
 		return do_status(loop, client, request);
+	if (str_eq(what, "space"))
+		return do_space(loop, client, request);
 	if (str_eq(what, "down"))
 		return do_down(loop, client);
 	if (str_eq(what, "console"))

@@ -1,8 +1,9 @@
 /* control.h - the control socket: one JSON object a message, each way.
  *
- * Requests: {"do": "status" | "enter" | "console" | "restart" | "down", "node": NAME}. Answers have
- * "error" when something is wrong, and the fds of "enter" beside them (SCM_RIGHTS). A message has at
- * most CONTROL_BYTES. Only the lab's owner and root are answered.
+ * Requests: {"do": "status" | "enter" | "console" | "restart" | "down", "node": NAME}, and {"do":
+ * "space", "space": N} for a namespace of the plan. Answers have "error" when something is wrong,
+ * and the fds of "enter" and "space" beside them (SCM_RIGHTS). A message has at most CONTROL_BYTES.
+ * Only the lab's owner and root are answered.
  */
 #ifndef TAPNET_RUN_CONTROL_H
 #define TAPNET_RUN_CONTROL_H

@@ -183,7 +183,7 @@ int executor_run(struct executor *executor, struct err *err)
 		else
 			r = apply_run(executor, i, err);
 		if (r == 0 && executor->progress && executor->progress(executor, i + did) < 0)
-			r = err_set(err, -ECANCELED, "given up: the caller went away");
+			r = err_set(err, -ECANCELED, "given up");
 		if (r == 0 && io_now_ms() > ctx->deadline)
 			r = err_set(err, -ETIMEDOUT, "the lab was not up in time (--timeout)");
 	}

@@ -9,43 +9,86 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "base/str.h"
+#include "sys/spawn.h"
+
+struct fault {
+	char action[16];
+	unsigned long step; /* from 1 */
+	bool after;
+};
+
+/* The next one of the list that *list points into. */
+static bool fault_next(const char **list, struct fault *ret_fault)
+{
+	const char *p = *list;
+	size_t len = p ? strcspn(p, "@") : 0;
+	char *end;
+
+	if (!p || !p[len] || len >= sizeof ret_fault->action)
+		return false;
+	memcpy(ret_fault->action, p, len);
+	ret_fault->action[len] = '\0';
+	ret_fault->step = strtoul(p + len + 1, &end, 10);
+	ret_fault->after = *end == '+';
+	end = strchr(end, ',');
+	*list = end ? end + 1 : NULL;
+	return true;
+}
+
 bool fault_planned(void)
 {
 	return getenv("TAPNET_FAULT") != NULL;
 }
 
-static int fault_act(const struct journal *journal, const char *what, size_t len, struct err *err)
+static int fault_act(const struct journal *journal, const char *action, struct err *err)
 {
-	bool both = len == 9 && strncmp(what, "kill-both", len) == 0;
+	bool both = str_eq(action, "kill-both");
 
-	if (len == 4 && strncmp(what, "fail", len) == 0)
+	if (str_eq(action, "fail"))
 		return err_set(err, -EIO, "planted fault");
-	if (both || (len == 13 && strncmp(what, "kill-guardian", len) == 0))
+	if (both || str_eq(action, "kill-guardian"))
 		(void)kill(journal->head->guardian.pid, SIGKILL);
-	if (both || (len == 11 && strncmp(what, "kill-worker", len) == 0))
+	if (both || str_eq(action, "kill-worker"))
 		(void)kill(getpid(), SIGKILL);
 	return 0;
 }
 
 int fault_point(const struct journal *journal, uint32_t step, bool after, struct err *err)
 {
-	const char *p = getenv("TAPNET_FAULT");
+	const char *list = getenv("TAPNET_FAULT");
+	struct fault fault;
 	int r = 0;
 
-	while (p && *p && r == 0) {
-		size_t len = strcspn(p, "@");
-		char *end;
-		unsigned long n = p[len] ? strtoul(p + len + 1, &end, 10) : 0;
-
-		if (!p[len])
-			break;
-		if (n == step + 1ul && (*end == '+') == after)
-			r = fault_act(journal, p, len, err);
-		p = strchr(end, ',');
-		if (p)
-			p++;
-	}
+	while (r == 0 && fault_next(&list, &fault))
+		if (fault.step == step + 1ul && fault.after == after)
+			r = fault_act(journal, fault.action, err);
 	return r;
+}
+
+static int fault_stay(void *arg)
+{
+	(void)arg;
+	for (;;)
+		(void)pause();
+	return 0;
+}
+
+bool fault_leak(uint32_t step)
+{
+	const char *list = getenv("TAPNET_FAULT");
+	struct spawned spawned;
+	struct fault fault;
+	struct err err;
+
+	while (fault_next(&list, &fault))
+		if (fault.step == step + 1ul && str_eq(fault.action, "leak")) {
+			if (spawn_fork(0, NULL, 0, fault_stay, NULL, &spawned, &err) == 0)
+				fd_closep(&spawned.pidfd);
+			return true;
+		}
+	return false;
 }
 
 #else

@@ -157,8 +157,6 @@ static bool loop_event(struct loop *loop, const struct epoll_event *event)
 		on_signal(loop);
 		break;
 	case WATCH_GUARDIAN:
-		loop->guardian_died = loop->stop = true;
-		break;
 	case WATCH_CALLER:
 		loop->stop = true;
 		break;

@@ -26,7 +26,6 @@ struct loop {
 	int caller;	/* the report socket while `up` waits, -1 */
 	uint32_t owner; /* uid that may speak to us, beside root */
 	bool stop;	/* the lab is to come down */
-	bool guardian_died;
 	int64_t expires; /* --ttl: ms of io_now_ms(), 0 never */
 	struct client clients[CLIENTS_MAX];
 };

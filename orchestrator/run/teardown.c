@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "run/fault.h"
 #include "sys/ns.h"
 #include "sys/pidfd.h"
 
@@ -47,6 +48,7 @@ int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int 
 	ctx->run = run;
 	ctx->run_fd = run_fd;
 	ctx->env = (const char *const *)journal->meta.env;
+	ctx->nofile = journal->meta.nofile;
 	ctx->have_fds = have_fds;
 	ctx->wait = plain_wait;
 	ctx->deadline = INT64_MAX;
@@ -257,7 +259,7 @@ static void undo_phase(struct ctx *ctx, enum undo_phase phase, struct teardown_r
 		const struct op *op = op_of(&ctx->plan->steps[i]);
 		struct err err = { 0 };
 
-		if (op->phase != phase || !armed(ctx, i))
+		if (op->phase != phase || !armed(ctx, i) || fault_leak((uint32_t)i))
 			continue;
 		if (op->undo(ctx, (uint32_t)i, &err) < 0)
 			problem(result, "%s: %s", ctx->plan->steps[i].what, err.msg);

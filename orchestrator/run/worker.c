@@ -27,11 +27,18 @@ static void worker_say(struct ctx *ctx, const struct step *step, const char *tex
 	report_send(loop->caller, REPORT_OUTPUT, (uint32_t)(step - ctx->plan->steps), text, len);
 }
 
+static bool is_gone(int pidfd)
+{
+	return io_wait(pidfd, POLLIN, io_now_ms()) > 0;
+}
+
 static int worker_progress(struct executor *executor, uint32_t done)
 {
 	struct loop *loop = executor->owner;
 
 	if (io_wait(loop->caller, POLLIN, io_now_ms()) > 0) /* it never writes: it is gone */
+		return -ECANCELED;
+	if (is_gone(loop->guardian))
 		return -ECANCELED;
 	if (executor->ctx->n_procs || done % 64 == 0)
 		report_send(loop->caller, REPORT_PROGRESS, done, NULL, 0);
@@ -82,6 +89,18 @@ static void worker_ready(struct worker *worker, struct loop *loop)
 	fd_closep(&loop->caller);
 }
 
+/* What went wrong may be the consequence of something else. */
+static void worker_failed(struct worker *worker, int r, struct err *err)
+{
+	worker->journal->head->keep_logs = true;
+	worker->journal->head->state = JOURNAL_FAILED;
+	if (is_gone(worker->guardian))
+		err_set(err, -ECANCELED, "its guardian was killed");
+	else if (r == -ECANCELED)
+		err_set(err, r, "given up");
+	report_error(worker->report, err);
+}
+
 int worker_main(void *arg)
 {
 	struct worker *worker = arg;
@@ -98,13 +117,10 @@ int worker_main(void *arg)
 
 	if (r == 0)
 		r = executor_run(&executor, &err);
-	if (r < 0) {
-		head->keep_logs = true;
-		head->state = JOURNAL_FAILED;
-		report_error(worker->report, &err);
-	} else {
+	if (r < 0)
+		worker_failed(worker, r, &err);
+	else
 		head->state = JOURNAL_READY;
-	}
 	if (worker->request->ttl_ms)
 		loop.expires = io_now_ms() + worker->request->ttl_ms;
 	ctx.deadline = INT64_MAX;
@@ -113,7 +129,7 @@ int worker_main(void *arg)
 		loop_run(&loop);
 	}
 	loop_close(&loop);
-	if (loop.guardian_died)
+	if (is_gone(worker->guardian)) /* looked at last: the loop need not have turned since */
 		run_finish(&ctx, worker->journal, worker->dir);
 	return r < 0;
 }

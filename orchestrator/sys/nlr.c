@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
@@ -85,13 +86,24 @@ static void nlr_close(struct nlr_reader *reader)
 
 /* ---- links */
 
-static void link_altnames(struct arena *arena, struct nl_msg *msg, struct nlr_link *link)
+/* What libnl has no names for. */
+static void link_more(struct arena *arena, struct nl_msg *msg, struct nlr_link *link)
 {
-	struct nlattr *attrs[IFLA_MAX + 1], *name;
+	struct nlattr *attrs[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1], *port[IFLA_BRPORT_MAX + 1];
+	struct nlattr *name;
 	int cap = 0, left;
 
-	if (nlmsg_parse(nlmsg_hdr(msg), sizeof(struct ifinfomsg), attrs, IFLA_MAX, NULL) < 0 ||
-	    !attrs[IFLA_PROP_LIST])
+	if (nlmsg_parse(nlmsg_hdr(msg), sizeof(struct ifinfomsg), attrs, IFLA_MAX, NULL) < 0)
+		return;
+	if (attrs[IFLA_LINKINFO] &&
+	    nla_parse_nested(info, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL) == 0 &&
+	    info[IFLA_INFO_SLAVE_KIND] &&
+	    str_eq(nla_get_string(info[IFLA_INFO_SLAVE_KIND]), "bridge") &&
+	    info[IFLA_INFO_SLAVE_DATA] &&
+	    nla_parse_nested(port, IFLA_BRPORT_MAX, info[IFLA_INFO_SLAVE_DATA], NULL) == 0 &&
+	    port[IFLA_BRPORT_STATE])
+		link->port_state = nla_get_u8(port[IFLA_BRPORT_STATE]);
+	if (!attrs[IFLA_PROP_LIST])
 		return;
 	nla_for_each_nested(name, attrs[IFLA_PROP_LIST],
 			    left) if (nla_type(name) == IFLA_ALT_IFNAME) *
@@ -212,7 +224,7 @@ static int nlr_message(struct nl_msg *msg, void *arg)
 	if (r < 0)
 		reader->failed = r;
 	if (reader->view->n_links > before)
-		link_altnames(reader->arena, msg, &reader->view->links[before]);
+		link_more(reader->arena, msg, &reader->view->links[before]);
 	return NL_OK;
 }
 

@@ -29,6 +29,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -306,7 +307,12 @@ static int step_rights(struct child *child)
 	const struct spawn *spawn = child->spawn;
 	uid_t uid = (uid_t)spawn->uid;
 	gid_t gid = (gid_t)spawn->gid;
+	struct rlimit files;
 
+	if (spawn->nofile && getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = spawn->nofile < files.rlim_max ? spawn->nofile : files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
 	if (spawn->uid < 0 && spawn->gid < 0)
 		return 0;
 	if (setgroups(0, NULL) < 0)
