@@ -115,7 +115,8 @@ static void hook_step(struct planner *planner, const struct hook_owner *owner,
 	args.up_timeout_ms = hooks->up.timeout_ms;
 	args.down_timeout_ms = hooks->down.timeout_ms;
 	planner_step(planner, OP_HOOK, owner->space, owner->what,
-		     hooks->up.command.argc ? hooks->up.pos : hooks->down.pos, &args, sizeof args);
+		     hooks->up.command.argc ? hooks->up.command.pos : hooks->down.command.pos, &args,
+		     sizeof args);
 }
 
 void kind_lab_hooks(struct planner *planner)
@@ -309,10 +310,12 @@ static void service_start(struct planner *planner, struct planned_node *planned,
 	if (planned->service_steps[s] >= 0)
 		return;
 	service_waits(planner, planned, service);
-	both.n = node->env.n + service->env.n;
-	both.v = arena_calloc(planner->arena, (size_t)both.n, sizeof *both.v);
-	memcpy(both.v, node->env.v, (size_t)node->env.n * sizeof *both.v);
-	memcpy(both.v + node->env.n, service->env.v, (size_t)service->env.n * sizeof *both.v);
+	both.v = arena_calloc(planner->arena, (size_t)node->env.n + (size_t)service->env.n,
+			      sizeof *both.v);
+	for (int i = 0; i < node->env.n; i++)
+		both.v[both.n++] = node->env.v[i];
+	for (int i = 0; i < service->env.n; i++)
+		both.v[both.n++] = service->env.v[i];
 	args.program = late_program(planner, node, &service->command, &both,
 				    env_of(planner, node->name, NULL));
 	planned->service_steps[s] =

@@ -223,7 +223,7 @@ static void assign_link(struct planner *planner, const struct link *link, int nt
 	seg->pos = link->pos;
 	if (link->n_ends > 2 || guests)
 		assign_anonymous(planner, link, nth, seg);
-	else
+	else if (ends[0].iface && ends[1].iface)
 		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface),
 			  seg);
 }

@@ -75,7 +75,7 @@ static int host_bridges(const struct plan *plan, struct err *err)
 		const struct step *step = &plan->steps[i];
 		const struct op_hostport *port = step->args;
 		struct arena arena = ARENA_NONE;
-		struct nlr_link link;
+		struct nlr_link link = { 0 };
 		int r;
 
 		if (step->op != OP_HOSTPORT)

@@ -57,6 +57,14 @@ static int open_own(int at, const char *name, const char *path, bool create, str
 	return take_fd(&fd);
 }
 
+static struct labdir take_dir(struct labdir *dir)
+{
+	struct labdir taken = *dir;
+
+	*dir = LABDIR_NONE;
+	return taken;
+}
+
 int labdir_open(const char *name, bool create, struct labdir *ret_dir, struct err *err)
 {
 	struct labdir dir autolabdir = LABDIR_NONE;
@@ -74,8 +82,7 @@ int labdir_open(const char *name, bool create, struct labdir *ret_dir, struct er
 	dir.fd = open_own(dir.base_fd, name, dir.path, create, err);
 	if (dir.fd < 0)
 		return dir.fd;
-	*ret_dir = dir;
-	dir = LABDIR_NONE;
+	*ret_dir = take_dir(&dir);
 	return 0;
 }
 
