@@ -86,10 +86,11 @@ static void arg_nic(struct args *args, int n, const struct dev *dev)
 	arg(args,
 	    arena_printf(arena, "tap,id=n%d,%s=%s,vhost=off", n, many ? "fds" : "fd", fds.text));
 	arg(args, "-device");
-	arg(args,
-	    arena_printf(arena, "virtio-net-pci,netdev=n%d,mac=%s%s", n, mac_text(&dev->mac, mac),
-			 many ? arena_printf(arena, ",mq=on,vectors=%u", 2 * dev->queues + 2)
-			      : ""));
+	/* A speed, since the guest's LACP finds no partner on a link without one. */
+	arg(args, arena_printf(arena, "virtio-net-pci,netdev=n%d,mac=%s,speed=10000,duplex=full%s",
+			       n, mac_text(&dev->mac, mac),
+			       many ? arena_printf(arena, ",mq=on,vectors=%u", 2 * dev->queues + 2)
+				    : ""));
 }
 
 /* A comma in an option's value is doubled. */

@@ -20,7 +20,8 @@
 #include "sys/pidfd.h"
 #include "sys/spawn.h"
 
-#define STOP_MS 3000 /* a worker that was asked to stop ends within this, or is killed */
+#define LOCK_TRIES 10
+#define STOP_MS	   3000 /* a worker that was asked to stop ends within this, or is killed */
 
 /* Fills every planned fd number, so that no other open takes it, and the table has its size before
  * it is shared: each later doubling would cost a grace period of the kernel's. */
@@ -59,6 +60,23 @@ struct guardian {
 	struct ctx ctx;
 };
 
+/* The directory may be removed under us by the end of the last lab of this name. */
+static int take_lab(struct labdir *dir, struct err *err)
+{
+	int r = labdir_lock(dir, err);
+
+	for (int tries = 0; r == -ESTALE && tries < LOCK_TRIES; tries++) {
+		char name[sizeof dir->name];
+
+		memcpy(name, dir->name, sizeof name);
+		labdir_close(dir);
+		r = labdir_open(name, true, dir, err);
+		if (r == 0)
+			r = labdir_lock(dir, err);
+	}
+	return r;
+}
+
 static int guardian_prepare(struct guardian *guardian, struct err *err)
 {
 	const struct up_request *request = guardian->request;
@@ -76,7 +94,7 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	(void)sigprocmask(SIG_BLOCK, &guardian->mask, NULL);
 	r = detach_stdio(err);
 	if (r == 0)
-		r = labdir_lock(dir, err);
+		r = take_lab(dir, err);
 	if (r == -EBUSY)
 		err->status = EXIT_STATE;
 	if (r < 0)

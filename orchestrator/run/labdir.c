@@ -102,7 +102,7 @@ int labdir_lock(struct labdir *dir, struct err *err)
 {
 	autofd int fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct flock lock = whole_file(F_WRLCK);
-	struct stat ours, there;
+	struct stat ours, there, file, linked;
 
 	if (fd < 0)
 		return err_sys(err, errno == ENOENT ? -ESTALE : -errno, "cannot lock %s",
@@ -110,10 +110,12 @@ int labdir_lock(struct labdir *dir, struct err *err)
 	if (fcntl(fd, F_SETLK, &lock) < 0)
 		return err_set(err, errno == EAGAIN || errno == EACCES ? -EBUSY : -errno,
 			       "%s is in use", dir->path);
-	/* Whoever tore the last lab down may have removed this very directory. */
+	/* Whoever tore the last lab down may have removed this very directory, or this very file. */
 	if (fstat(dir->fd, &ours) < 0 ||
 	    fstatat(dir->base_fd, dir->name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev)
+	    fstat(fd, &file) < 0 || fstatat(dir->fd, "lock", &linked, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev ||
+	    file.st_ino != linked.st_ino)
 		return err_set(err, -ESTALE, "%s was removed", dir->path);
 	dir->lock = take_fd(&fd);
 	return 0;
@@ -157,9 +159,12 @@ static int each_entry(int dir_fd, entry_fn *fn, void *arg)
 	return r;
 }
 
+/* All but the lock, which goes last: without it the directory is anybody's. */
 static int remove_entry(int dir_fd, const char *name, void *arg)
 {
 	(void)arg;
+	if (str_eq(name, "lock"))
+		return 0;
 	return unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
@@ -209,7 +214,11 @@ int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)
 	if (keep_logs)
 		keep(dir);
 	r = each_entry(dir->fd, remove_entry, NULL);
-	if (r == 0 && unlinkat(dir->base_fd, dir->name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+	if (r == 0 && unlinkat(dir->fd, "lock", 0) < 0 && errno != ENOENT)
+		r = -errno;
+	/* Not empty: the next lab of this name has taken it between the two. */
+	if (r == 0 && unlinkat(dir->base_fd, dir->name, AT_REMOVEDIR) < 0 && errno != ENOENT &&
+	    errno != ENOTEMPTY)
 		r = -errno;
 	return r < 0 ? err_sys(err, r, "cannot remove %s", dir->path) : 0;
 }
