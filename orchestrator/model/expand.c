@@ -39,22 +39,26 @@ static void expand_fail(struct expansion *x, const char *name, const char *what)
 	(void)load_error(x->loader, pos, "%s", what);
 }
 
-static void expand_put(struct expansion *x, struct strbuf *out, const char *value)
+/* All that a string grows by: `for` makes thousands of long ones out of one. */
+static void expand_put(struct expansion *x, struct strbuf *out, const char *text, size_t len)
 {
 	struct loader *loader = x->loader;
-	size_t len = strlen(value);
 
 	loader->bytes += len;
-	if (loader->bytes > LOAD_BYTES_MAX) {
-		x->failed = true;
-		if (!loader->full)
-			(void)load_error(loader, x->node->pos,
-					 "${…} makes more than %zu MiB of text",
-					 LOAD_BYTES_MAX >> 20);
-		loader->full = true;
+	if (loader->bytes <= LOAD_BYTES_MAX) {
+		strbuf_add(out, text, len);
 		return;
 	}
-	strbuf_add(out, value, len);
+	x->failed = true;
+	if (!loader->full)
+		(void)load_error(loader, x->node->pos, "${…} makes more than %zu MiB of text",
+				 LOAD_BYTES_MAX >> 20);
+	loader->full = true;
+}
+
+static void expand_puts(struct expansion *x, struct strbuf *out, const char *text)
+{
+	expand_put(x, out, text, strlen(text));
 }
 
 /* What comes from outside of the file is held to the file's rules. */
@@ -86,9 +90,9 @@ static void expand_env(struct expansion *x, char *name, struct strbuf *out)
 	if (value && !expand_clean(value))
 		expand_fail(x, whole, "a control character in the environment's value");
 	else if (word)
-		expand_put(x, out, value && *value ? value : word);
+		expand_puts(x, out, value && *value ? value : word);
 	else if (value)
-		expand_put(x, out, value);
+		expand_puts(x, out, value);
 	else
 		expand_fail(
 			x, whole,
@@ -162,16 +166,22 @@ static void expand_unknown(struct expansion *x, const char *name)
 static void expand_name(struct expansion *x, char *name, struct strbuf *out)
 {
 	const char *value = expand_value(x->loader, name);
+	bool late = !value && expand_is_late(name);
 
-	if (strchr(name, LATE_OPEN)) {
+	/* One that the plan fills in is looked at again, and again. */
+	if (load_count(x->loader, &x->loader->values, late ? 3 : 1, LOAD_VALUES_MAX, x->node->pos,
+		       "values")) {
+		x->failed = true;
+	} else if (strchr(name, LATE_OPEN)) {
 		expand_fail(x, "", "what the plan fills in cannot be part of another ${…}");
 	} else if (value) {
-		expand_put(x, out, value);
+		expand_puts(x, out, value);
 	} else if (str_starts(name, "env.")) {
 		expand_env(x, name, out);
-	} else if (expand_is_late(name)) {
-		strbuf_printf(out, "%c%s%c", LATE_OPEN, name, LATE_CLOSE);
-		x->loader->bytes += strlen(name);
+	} else if (late) {
+		expand_put(x, out, (char[]){ LATE_OPEN }, 1);
+		expand_puts(x, out, name);
+		expand_put(x, out, (char[]){ LATE_CLOSE }, 1);
 	} else {
 		expand_unknown(x, name);
 	}
@@ -183,17 +193,21 @@ static const char *expand_text(struct expansion *x, const char *s, int nest, str
 {
 	while (*s && !x->failed && !(nest && *s == '}')) {
 		autostr struct strbuf name = STRBUF_INIT;
-		const char *open = s;
+		const char *open;
 		size_t plain = strcspn(s, nest ? "$}" : "$");
 
-		strbuf_add(out, s, plain);
+		expand_put(x, out, s, plain);
 		s += plain;
 		if (str_starts(s, "$${")) {
-			strbuf_puts(out, "${");
+			expand_puts(x, out, "${");
 			s += 3;
 		} else if (str_starts(s, "${")) {
 			open = s;
-			s = nest < NEST_MAX ? expand_text(x, s + 2, nest + 1, &name) : "";
+			if (nest == NEST_MAX) {
+				expand_fail(x, "", "${…} are nested too deep");
+				break;
+			}
+			s = expand_text(x, s + 2, nest + 1, &name);
 			if (x->failed)
 				break;
 			if (*s != '}') {
@@ -204,7 +218,7 @@ static const char *expand_text(struct expansion *x, const char *s, int nest, str
 			s++;
 			expand_name(x, arena_strdup(x->loader->arena, name.text), out);
 		} else if (*s == '$') {
-			strbuf_add(out, s++, 1);
+			expand_put(x, out, s++, 1);
 		}
 	}
 	return s;
@@ -246,7 +260,8 @@ const struct tnode *expand_tree(struct loader *loader, const struct tnode *node)
 	const struct tnode **items;
 	struct tnode *copy;
 
-	if (!node || !node->dollar)
+	if (!node || !node->dollar || diag_enough(loader->diags) ||
+	    load_count(loader, &loader->values, node->n / 4, LOAD_VALUES_MAX, node->pos, "values"))
 		return node;
 	copy = arena_memdup(loader->arena, node, sizeof *node);
 	copy->dollar = false;

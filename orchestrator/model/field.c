@@ -254,6 +254,15 @@ static bool field_is_zero(const struct field *field)
 	       (field->type == FIELD_BOOL && str_eq(field->preset, "false"));
 }
 
+/* A table with a required key is nothing without it. */
+static bool field_has_required(const struct field *field)
+{
+	for (const struct field *nested = field->fields; nested->name; nested++)
+		if (nested->flags & FIELD_REQUIRED)
+			return true;
+	return false;
+}
+
 /* What was not given: presets, those of nested tables too. at is NULL where nothing can be missing:
  * in a table that is not there itself, or has a wrong key that may have been meant. */
 static int fields_preset(struct loader *loader, const struct fieldset *set, uint64_t seen,
@@ -272,7 +281,7 @@ static int fields_preset(struct loader *loader, const struct fieldset *set, uint
 			r = load_error(loader, at->pos, "\"%s\" is missing here", field->name);
 		else if (field->preset && !field_is_zero(field))
 			r = field_parse(loader, field, &preset, set->base);
-		else if (field->type == FIELD_MAP && !field->parse)
+		else if (field->type == FIELD_MAP && !field->parse && !field_has_required(field))
 			r = fields_preset(loader, &nested, 0, NULL);
 	}
 	return r;

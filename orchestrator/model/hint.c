@@ -60,9 +60,6 @@ static const struct foreign foreign_node[] = {
 	{ "type", "here: kind:" },
 	{ "groups", "here: group:" },
 	{ "ip", "addresses stand at the interface: interfaces: {eth0: {ipv4: …}}" },
-	{ "ipv4", "addresses stand at the interface: interfaces: {eth0: {ipv4: …}}" },
-	{ "ipv6", "addresses stand at the interface: interfaces: {eth0: {ipv6: …}}" },
-	{ "mac", "it stands at the interface: interfaces: {eth0: {mac: …}}" },
 	{ "gateway", "here: routes: default via …" },
 	{ "defaultRoute", "here: routes: default via …" },
 	{ "sysctl", "here: sysctls:" },
@@ -144,10 +141,14 @@ static const char *hint_find(const struct foreign *words, size_t n, const char *
 
 const char *hint_foreign(const struct field *where, const char *word)
 {
+	const char *hint = NULL;
+
 	for (size_t i = 0; i < COUNT(foreign_tables); i++)
 		if (foreign_tables[i].where == where)
-			return hint_find(foreign_tables[i].words, foreign_tables[i].n, word);
-	return NULL;
+			hint = hint_find(foreign_tables[i].words, foreign_tables[i].n, word);
+	if (!hint && where == vocab_node && field_find(vocab_iface, word))
+		hint = "it stands at an interface: interfaces: {eth0: {…}}";
+	return hint;
 }
 
 const char *hint_kind(const char *word)

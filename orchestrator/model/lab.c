@@ -138,9 +138,10 @@ static void lab_build(struct loader *loader, const char *path)
 	lab_load_names(loader, path);
 	lab_load_keys(loader);
 	nodes_load(loader);
+	if (!loader->full)
+		wire_plug(loader);
 	if (loader->full)
-		return;
-	wire_plug(loader);
+		return; /* not all is there: more errors would only follow from that */
 	addr_check(loader);
 	refs_check(loader);
 	wait_check(loader);

@@ -2,6 +2,7 @@
 #include "model/load.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 int load_error(struct loader *loader, struct pos pos, const char *fmt, ...)
@@ -43,6 +44,11 @@ const char *load_nearest(struct loader *loader, const char *word, const char *co
 	return nearest ? arena_printf(loader->arena, " (did you mean \"%s\"?)", nearest) : "";
 }
 
+static int load_compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 const char *load_nearest_of(struct loader *loader, const char *word, const struct names *a,
 			    const struct names *b)
 {
@@ -57,21 +63,44 @@ const char *load_nearest_of(struct loader *loader, const char *word, const struc
 		for (unsigned i = 0; both[k] && i < both[k]->cap; i++)
 			if (both[k]->v[i].name)
 				list[n++] = both[k]->v[i].name;
+	if (n)
+		qsort(list, n, sizeof *list,
+		      load_compare); /* of names as near as each other the first */
 	return load_nearest(loader, word, list, n);
 }
 
-/* Bytes from the file's start to a place. */
-static size_t load_offset(const struct diags *diags, struct pos pos)
+/* Where the lines begin: places are looked for in errors and routes, perhaps a thousand times. */
+static void load_find_lines(struct loader *loader)
 {
-	size_t at = 0;
+	const struct diags *diags = loader->diags;
+	int n = 0, cap = 0;
+	size_t *lines = NULL;
 
-	for (int line = 1; line < pos.line; line++) {
-		const char *eol = memchr(diags->text + at, '\n', diags->text_len - at);
-
-		if (!eol)
-			return at;
-		at = (size_t)(eol - diags->text) + 1;
+	loader->ascii = true;
+	*ARENA_PUSH(loader->arena, lines, n, cap) = 0;
+	for (size_t i = 0; i < diags->text_len; i++) {
+		if (diags->text[i] == '\n')
+			*ARENA_PUSH(loader->arena, lines, n, cap) = i + 1;
+		loader->ascii &= (unsigned char)diags->text[i] < 0x80;
 	}
+	loader->lines = lines;
+	loader->n_lines = n;
+}
+
+/* Bytes from the file's start to a place. */
+static size_t load_offset(struct loader *loader, struct pos pos)
+{
+	const struct diags *diags = loader->diags;
+	size_t at;
+
+	if (!loader->lines)
+		load_find_lines(loader);
+	if (pos.line < 1 || pos.line > loader->n_lines)
+		return diags->text_len;
+	at = loader->lines[pos.line - 1];
+	if (loader->ascii)
+		return at + (size_t)pos.col - 1 < diags->text_len ? at + (size_t)pos.col - 1
+								  : diags->text_len;
 	for (int col = 1; col < pos.col && at < diags->text_len; col++)
 		do
 			at++;
@@ -79,15 +108,17 @@ static size_t load_offset(const struct diags *diags, struct pos pos)
 	return at;
 }
 
-struct pos load_within(const struct loader *loader, const struct tnode *node, const char *part,
+struct pos load_within(struct loader *loader, const struct tnode *node, const char *part,
 		       size_t len)
 {
 	const struct diags *diags = loader->diags;
-	size_t at = load_offset(diags, node->pos);
-	const char *from = diags->text + at, *hit = memmem(from, diags->text_len - at, part, len);
+	size_t at = load_offset(loader, node->pos), left = diags->text_len - at,
+	       span = strlen(node->s) * 4 + 64;
+	const char *from = diags->text + at,
+		   *hit = memmem(from, left < span ? left : span, part, len);
 	struct pos pos = node->pos;
 
-	if (!hit || diags->n == DIAG_MAX)
+	if (!hit)
 		return pos;
 	for (; from < hit; from++) {
 		if (*from == '\n') {

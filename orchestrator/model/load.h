@@ -10,9 +10,9 @@
 #include "model/tree.h"
 
 /* What a file may grow to: `for` and ${…} multiply. */
-#define LOAD_THINGS_MAX	  32768		     /* nodes and links */
-#define LOAD_VALUES_MAX	  500000	     /* values of all of them */
-#define LOAD_BYTES_MAX	  ((size_t)32 << 20) /* of text that ${…} made */
+#define LOAD_THINGS_MAX	  25000		     /* nodes and links */
+#define LOAD_VALUES_MAX	  400000	     /* values of all of them, merged and replaced */
+#define LOAD_BYTES_MAX	  ((size_t)16 << 20) /* of text that ${…} made */
 #define LOAD_COMPARES_MAX 100000	     /* of names, for "did you mean" */
 
 #define SCOPE_MAX 8
@@ -51,6 +51,10 @@ struct loader {
 	struct late *lates;
 	int n_lates, cap_lates;
 	int things, values, compares;
+	const size_t
+		*lines; /* where each line of the file begins; NULL until a place is looked for */
+	int n_lines;
+	bool ascii;
 	size_t bytes;
 	bool full; /* one of the limits is reached, and told */
 };
@@ -58,7 +62,7 @@ struct loader {
 /* Tells an error. Always -EINVAL. */
 int load_error(struct loader *loader, struct pos pos, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* The place of a part of a scalar, as it stands in the file; the scalar itself when it is not found. */
-struct pos load_within(const struct loader *loader, const struct tnode *node, const char *part,
+struct pos load_within(struct loader *loader, const struct tnode *node, const char *part,
 		       size_t len);
 /* Counts towards a limit; -EINVAL once it is reached. */
 int load_count(struct loader *loader, int *count, int more, int max, struct pos pos,

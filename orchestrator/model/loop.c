@@ -27,6 +27,17 @@ static bool loop_is_range(const char *s, unsigned *ret_from, unsigned *ret_to, i
 	return true;
 }
 
+/* As printf("%0*u"), which is too slow for ten thousands of them. */
+static const char *loop_number(struct loader *loader, unsigned n, int width)
+{
+	char text[12], *s = text + sizeof text;
+
+	*--s = '\0';
+	for (; n || width > 0; n /= 10, width--)
+		*--s = (char)('0' + n % 10);
+	return arena_strdup(loader->arena, s);
+}
+
 static int loop_item(struct loader *loader, struct loop *loop, const struct tnode *item)
 {
 	unsigned from, to;
@@ -47,9 +58,12 @@ static int loop_item(struct loader *loader, struct loop *loop, const struct tnod
 				  item->s, to, from);
 	if (to - from >= LOAD_THINGS_MAX || loop->n + (int)(to - from) >= LOAD_THINGS_MAX)
 		return load_error(loader, item->pos, "for: more than %d values", LOAD_THINGS_MAX);
+	if (load_count(loader, &loader->values, (int)(to - from), LOAD_VALUES_MAX, item->pos,
+		       "values"))
+		return -EINVAL;
 	for (unsigned i = from; i <= to; i++)
 		*ARENA_PUSH(loader->arena, loop->values, loop->n, loop->cap) =
-			arena_printf(loader->arena, "%0*u", width, i);
+			loop_number(loader, i, width);
 	return 0;
 }
 
@@ -114,8 +128,10 @@ void loop_each(struct loader *loader, const struct tnode *key, const struct tnod
 		for (i = 0; i < n; i++) {
 			loader->scope.loop[i].name = loops[i].name;
 			loader->scope.loop[i].value = loops[i].values[at[i]];
-			strbuf_printf(&label, "%s%s=%s", i ? ", " : "", loops[i].name,
-				      loops[i].values[at[i]]);
+			strbuf_puts(&label, i ? ", " : "");
+			strbuf_puts(&label, loops[i].name);
+			strbuf_puts(&label, "=");
+			strbuf_puts(&label, loops[i].values[at[i]]);
 		}
 		loader->diags->instance = arena_strdup(loader->arena, label.text);
 		make(loader, key, value);

@@ -78,6 +78,8 @@ const struct tnode *tree_merge(struct loader *loader, const struct tnode *under,
 	if (!over || over->kind != TNODE_MAP)
 		return under;
 	n = under->n;
+	if (load_count(loader, &loader->values, n / 4, LOAD_VALUES_MAX, over->pos, "values"))
+		return over;
 	map = arena_memdup(loader->arena, over, sizeof *over);
 	map->dollar |= under->dollar;
 	map->pairs = arena_calloc(loader->arena, (size_t)(n + over->n), sizeof *map->pairs);

@@ -5,7 +5,7 @@
 
 #include "base/str.h"
 
-#define NAMES_FIRST 16u
+#define NAMES_FIRST 4u
 
 static struct name_slot *names_slot(const struct names *names, const char *name, uint64_t hash)
 {

@@ -104,6 +104,8 @@ int parse_addrs(struct loader *loader, const struct field *field, const struct t
 		addrs->pos = arena_memdup(loader->arena, &node->pos, sizeof node->pos);
 		return 0;
 	}
+	if (load_count(loader, &loader->values, n, LOAD_VALUES_MAX, node->pos, "values"))
+		return -EINVAL;
 	addrs->v = arena_calloc(loader->arena, (size_t)n, sizeof *addrs->v);
 	addrs->pos = arena_calloc(loader->arena, (size_t)n, sizeof *addrs->pos);
 	addrs->mode = ADDRS_LIST;
@@ -269,7 +271,7 @@ int parse_routes(struct loader *loader, const struct field *field, const struct 
 	int n = field_items(&node, &items), *count = field_count(field, value), r = 0;
 	struct route *v = arena_calloc(loader->arena, (size_t)n, sizeof *v);
 
-	if (load_count(loader, &loader->values, n, LOAD_VALUES_MAX, node->pos, "values"))
+	if (load_count(loader, &loader->values, n * 3, LOAD_VALUES_MAX, node->pos, "values"))
 		return -EINVAL;
 	for (int i = 0; i < n; i++) {
 		struct route *route = &v[*count];

@@ -140,6 +140,39 @@ static void refs_guest(struct loader *loader, const struct node *node)
 	}
 }
 
+/* Tells an error at a ${…} in its string. */
+static void refs_late_error(struct loader *loader, const struct late *late, const char *name,
+			    const char *what)
+{
+	const char *part = arena_printf(loader->arena, "${%s}", name);
+	struct pos pos = load_within(loader, late->from, part, strlen(part));
+
+	(void)load_error(loader, pos, "\"%s\": %s", part, what);
+}
+
+/* The node whose interface is named, or NULL and an error. */
+static const struct node *refs_late_node(struct loader *loader, const struct late *late,
+					 const char *name)
+{
+	const char *colon = strchr(name, ':'), *other;
+	const struct node *node = late->node;
+
+	if (colon) {
+		other = arena_strndup(loader->arena, name, (size_t)(colon - name));
+		node = lab_node(loader->lab, other);
+		if (!node)
+			refs_late_error(
+				loader, late, name,
+				arena_printf(loader->arena, "no node \"%s\"%s", other,
+					     load_nearest_of(loader, other, loader->lab->node_index,
+							     NULL)));
+	} else if (!node) {
+		refs_late_error(loader, late, name, "the lab's own hooks must name the node");
+		diag_hint(loader->diags, "write ${NODE:%s}", name);
+	}
+	return node;
+}
+
 /* One ${…} that the plan fills in: the interface must be there, and file descriptors are a
  * guest's own. */
 static void refs_late_name(struct loader *loader, const struct late *late, const char *name)
@@ -148,42 +181,30 @@ static void refs_late_name(struct loader *loader, const struct late *late, const
 						"queues", "virtqueues", "vectors" };
 	const char *dot = strrchr(name, '.'), *colon = strchr(name, ':'),
 		   *device = colon ? colon + 1 : name;
-	char *part = arena_printf(loader->arena, "${%s}", name);
-	struct text at = { .s = colon ? arena_strndup(loader->arena, name, (size_t)(colon - name))
-				      : NULL,
-			   .pos = load_within(loader, late->from, part, strlen(part)) };
-	const struct node *node = colon ? refs_node(loader, &at) : late->node;
+	const struct node *node;
+	bool fds = false;
 
 	if (str_starts(name, "lab."))
 		return;
-	if (!colon && !node) {
-		(void)load_error(loader, at.pos, "\"%s\": the lab's own hooks must name the node",
-				 part);
-		diag_hint(loader->diags, "write ${NODE:%s}", name);
-	}
-	if (!node)
+	node = refs_late_node(loader, late, name);
+	if (!node || refs_unsure(node) || !node->kind)
 		return;
 	device = arena_strndup(loader->arena, device, (size_t)(dot - device));
-	if (!node_iface(node, device)) {
-		if (!refs_unsure(node))
-			(void)load_error(loader, at.pos, "\"%s\": %s has no interface \"%s\"%s",
-					 part, node->name, device,
-					 load_nearest_of(loader, device, node->index, NULL));
-		return;
-	}
-	for (size_t i = 0; i < COUNT(fd_words); i++) {
-		if (!str_eq(dot + 1, fd_words[i]) || !node->kind)
-			continue;
-		if (!node->kind->guest)
-			(void)load_error(
-				loader, at.pos,
-				"\"%s\": only guests have file descriptors, and %s is none", part,
-				node->name);
-		else if (node != late->node)
-			(void)load_error(
-				loader, at.pos,
-				"\"%s\": file descriptors are known to their own guest only", part);
-	}
+	for (size_t i = 0; i < COUNT(fd_words); i++)
+		fds |= str_eq(dot + 1, fd_words[i]);
+	if (!node_iface(node, device))
+		refs_late_error(loader, late, name,
+				arena_printf(loader->arena, "%s has no interface \"%s\"%s",
+					     node->name, device,
+					     load_nearest_of(loader, device, node->index, NULL)));
+	else if (fds && !node->kind->guest)
+		refs_late_error(loader, late, name,
+				arena_printf(loader->arena,
+					     "only guests have file descriptors, and %s is none",
+					     node->name));
+	else if (fds && node != late->node)
+		refs_late_error(loader, late, name,
+				"file descriptors are known to their own guest only");
 }
 
 static void refs_late(struct loader *loader, const struct late *late)
@@ -191,7 +212,7 @@ static void refs_late(struct loader *loader, const struct late *late)
 	const char *s = late->s;
 
 	loader->diags->instance = late->node && late->node->repeated ? late->node->name : NULL;
-	while ((s = strchr(s, LATE_OPEN))) {
+	while ((s = strchr(s, LATE_OPEN)) && !diag_enough(loader->diags)) {
 		const char *close = strchr(s, LATE_CLOSE);
 
 		refs_late_name(loader, late,

@@ -264,7 +264,7 @@ void wire_plug(struct loader *loader)
 	}
 	for (int i = 0; i < lab->n_links; i++)
 		wire_mention(loader, lab->links[i]);
-	for (int i = 0; i < lab->n_links && !diag_enough(loader->diags); i++) {
+	for (int i = 0; i < lab->n_links && !loader->full && !diag_enough(loader->diags); i++) {
 		loader->diags->instance = lab->links[i]->instance;
 		wire_plug_link(loader, lab->links[i]);
 	}
