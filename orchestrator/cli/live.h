@@ -16,7 +16,7 @@ struct live {
 	struct up_request request;
 	struct labdir dir;
 	int fd; /* its reports */
-	int64_t start_ms;
+	int64_t start_ms, deadline; /* of io_now_ms(); deadline 0: none */
 	bool failed, stopping, progress, progress_shown;
 	enum exit_status status; /* when failed */
 };

@@ -295,6 +295,7 @@ static int live_event(struct live *live, const struct report *report)
 		return LIVE_GOES_ON;
 	case REPORT_READY:
 		clear_progress(live);
+		live->deadline = 0;
 		return live->failed ? LIVE_FAILED : LIVE_READY;
 	case REPORT_ERROR:
 		clear_progress(live);
@@ -321,7 +322,12 @@ int live_wait(struct live *live)
 				       { .fd = stop_pipe[0], .events = POLLIN } };
 		int what;
 
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		/* The way up has its own deadline, and so has the undoing; a guardian that is
+		 * suspended keeps neither. At rest there is none. */
+		if (poll(p, 2, live->deadline ? io_left_ms(live->deadline) : -1) < 0 &&
+		    errno != EINTR)
+			return LIVE_LOST;
+		if (live->deadline && io_now_ms() >= live->deadline)
 			return LIVE_LOST;
 		if (p[1].revents && !live->stopping) {
 			live->stopping = true;
@@ -368,6 +374,8 @@ int live_start(const struct live_options *options, struct live *live)
 		return r == EXIT_FINE ? LIVE_ALREADY : r;
 	live->progress = isatty(2) && !options->quiet;
 	live->start_ms = io_now_ms();
+	live->deadline =
+		live->start_ms + live->request.timeout_ms + run_down_ms(live->request.plan);
 	if (catch_signals() < 0 || run_up(&live->request, &live->dir, &live->fd, &err) < 0) {
 		cli_error(&err);
 		return EXIT_UNABLE;
@@ -389,7 +397,8 @@ int live_lost(struct live *live)
 	enum down_outcome outcome = DOWN_DONE;
 	struct err err;
 
-	cli_complain("%s: its guardian and worker were killed", live->request.plan->lab);
+	cli_complain("%s: its guardian and worker were killed, or are suspended",
+		     live->request.plan->lab);
 	if (run_down(&live->dir, &outcome, &words, &err) < 0)
 		cli_error(&err);
 	return outcome == DOWN_LEFT ? EXIT_LEFT : EXIT_UNDONE;

@@ -141,6 +141,7 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 	struct spawn_fd *fds autofree = calloc((size_t)n_fds + 1, sizeof *fds);
 	const char *more[] = { gone >= 0 ? "TAPNET_GONE=1" : NULL, NULL };
 	bool node = step->space > SPACE_SWITCH;
+	bool down = program == &hook->down;
 	off_t from;
 	struct spawn spawn = {
 		.env = more,
@@ -153,6 +154,7 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 		.fresh_sys = step->space != SPACE_HOST,
 		.fds = fds,
 		.n_fds = hook->fd >= 0 && ctx->have_fds ? (int)n_fds : 0,
+		.cwd_optional = down, /* the lab's folder may be gone by then */
 		.mark = &ctx->slots[i].mark,
 	};
 

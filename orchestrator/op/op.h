@@ -56,7 +56,7 @@ struct ctx {
 	const char *run;    /* path of the run directory */
 	int run_fd;
 	const char *const *env; /* the whitelisted part of the caller's environment */
-	uint32_t nofile; /* soft limit on open files that programs get: the caller's own */
+	uint32_t nofile;	/* soft limit on open files that programs get: the caller's own */
 	int host_net;		/* the namespace we came from */
 	int guardian;		/* pidfd; -1 coming down */
 	bool have_fds;		/* planned fds are open here; false in gc */

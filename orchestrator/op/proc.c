@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "op/program.h"
+#include "sys/pidfd.h"
 #include "sys/tun.h"
 
 #define EXEC_MS	       10000 /* a program is executed well within this */
@@ -364,13 +365,31 @@ void proc_ended(struct ctx *ctx, struct proc *proc)
 		     spawn_status_words(proc->status, words));
 	if (n > 0 && (size_t)n < sizeof text)
 		proc_log(proc, text, (size_t)n);
-	if (op->restart && proc->status != 0 && !proc->stopping) {
+	proc->kill_ms = 0;
+	if (proc->again) {
+		proc->state = PROC_BACKOFF;
+		proc->again_ms = proc->ended_ms;
+	} else if (op->restart && proc->status != 0) {
 		if (proc->ended_ms - proc->started_ms > STABLE_MS)
 			proc->restarts = 0;
 		proc->state = PROC_BACKOFF;
 		proc->again_ms = proc->ended_ms + proc_backoff(proc);
 	}
 	proc_wake(proc);
+}
+
+void proc_restart(struct ctx *ctx, struct proc *proc)
+{
+	const struct op_proc *op = ctx_step(ctx, proc->step)->args;
+
+	proc->again = true;
+	if (proc->state == PROC_RUNNING) {
+		(void)pidfd_signal(proc->spawned.pidfd, SIGTERM);
+		proc->kill_ms = io_now_ms() + op->grace_ms;
+	} else {
+		proc->state = PROC_BACKOFF;
+		proc->again_ms = io_now_ms();
+	}
 }
 
 void proc_free(struct proc *proc)

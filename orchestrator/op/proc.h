@@ -19,7 +19,8 @@ struct proc {
 	int status;				/* wait status of the last end */
 	int64_t ended_ms, started_ms, again_ms; /* of io_now_ms() */
 	unsigned restarts;
-	bool stopping; /* its end is asked for: no new start by itself */
+	bool again;	 /* its end is asked for, and a new start when it has come */
+	int64_t kill_ms; /* when it is killed, if it has not ended by then; 0: never */
 
 	bool watching, seen; /* a console pattern */
 	regex_t pattern;
@@ -45,6 +46,9 @@ void proc_ended(struct ctx *ctx, struct proc *proc);
 
 /* Starts it again on the fds that we held. 0 or -errno. */
 int proc_again(struct ctx *ctx, struct proc *proc, struct err *err);
+
+/* Asks a running one to end (SIGTERM, and SIGKILL after its grace); it is then started again. */
+void proc_restart(struct ctx *ctx, struct proc *proc);
 
 /* Memory and fds of ours; the program itself is the teardown's. */
 void proc_free(struct proc *proc);

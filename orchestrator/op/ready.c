@@ -216,7 +216,9 @@ static int ready_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	int r = 0;
 
 	if (ready->kind == WAIT_AFTER)
-		return ready_pause(ctx, io_now_ms() + ready->after_ms);
+		r = ready_pause(ctx, io_now_ms() + ready->after_ms);
+	if (ready->kind == WAIT_AFTER)
+		return r < 0 ? err_sys(err, r, "not waited for") : 0;
 	if (ready->kind == WAIT_CONSOLE) {
 		r = ready_console(ctx, proc, deadline, err);
 		return r < 0 ? r : r > 0 ? 0 : ready_failed(ctx, i, proc, err);

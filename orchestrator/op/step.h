@@ -92,10 +92,12 @@ struct op_bridge {
 };
 
 struct op_veth {
-	const char *name; /* the main end: in space, under master, up when made; never in the host's */
+	const char
+		*name; /* the main end: in space, under master, up when made; never in the host's */
 	uint32_t space, ifindex, master;
 	struct mac mac;
-	const char *peer_name; /* the other end: in peer_space, down; its ifindex 0: the kernel's choice */
+	const char *
+		peer_name; /* the other end: in peer_space, down; its ifindex 0: the kernel's choice */
 	uint32_t peer_space, peer_ifindex;
 	struct mac peer_mac;
 	uint32_t mtu;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,10 +11,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "run/loop.h"
-#include "sys/pidfd.h"
 #include "sys/spawn.h"
-
-#define RESTART_GRACE_MS 5000
 
 static bool answer_fds(const struct client *client, struct json_object *answer, const int *fds,
 		       int n_fds)
@@ -191,41 +187,31 @@ static bool do_console(struct loop *loop, struct client *client, const char *nam
 	return true;
 }
 
-/* The loop turns while it ends, so that its last words are read. */
-static void proc_stop(struct loop *loop, struct proc *proc)
-{
-	int64_t deadline = io_now_ms() + RESTART_GRACE_MS;
-
-	proc->stopping = true;
-	if (proc->state == PROC_RUNNING && proc->spawned.pidfd >= 0) {
-		(void)pidfd_signal(proc->spawned.pidfd, SIGTERM);
-		while (proc->state == PROC_RUNNING && !loop->stop && io_now_ms() < deadline)
-			(void)loop_wait(loop, -1, 0, io_now_ms() + 20);
-		if (proc->state == PROC_RUNNING)
-			(void)pidfd_signal(proc->spawned.pidfd, SIGKILL);
-		while (proc->state == PROC_RUNNING && !loop->stop &&
-		       io_now_ms() < deadline + RESTART_GRACE_MS)
-			(void)loop_wait(loop, -1, 0, io_now_ms() + 20);
-	}
-	proc->stopping = false;
-}
-
-static bool do_restart(struct loop *loop, const struct client *client, const char *name)
+/* Answered by control_restarted(), when it runs again. */
+static bool do_restart(struct loop *loop, struct client *client, const char *name)
 {
 	struct proc *proc = proc_named(loop, name);
-	struct err err;
 
 	if (!proc)
 		return refuse(client, "it is neither a guest nor a service");
-	proc_stop(loop, proc);
-	if (proc->state == PROC_RUNNING || loop->stop)
-		return refuse(client, "it could not be stopped");
-	if (proc_again(loop->ctx, proc, &err) < 0) {
-		proc->state = PROC_ENDED;
-		return refuse(client, err.msg);
+	client->restart = proc;
+	proc_restart(loop->ctx, proc);
+	return true;
+}
+
+void control_restarted(struct loop *loop, const struct proc *proc, const struct err *err)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		struct client *client = &loop->clients[i];
+
+		if (client->fd < 0 || client->restart != proc)
+			continue;
+		client->restart = NULL;
+		if (err)
+			(void)refuse(client, err->msg);
+		else
+			(void)answer(client, json_object_new_object());
 	}
-	loop_watch(loop, proc);
-	return answer(client, json_object_new_object());
 }
 
 static bool do_down(struct loop *loop, struct client *client)

@@ -18,8 +18,7 @@
 #define MARGIN_MS 90000 /* beside hooks and graces: the kernel's part of a large lab */
 #define INSIST_MS 8000	/* a guardian kills a worker that does not end within 3 s */
 
-/* How long a teardown may take: hooks one after another, all graces at once. */
-static int64_t down_ms(const struct plan *plan)
+int64_t run_down_ms(const struct plan *plan)
 {
 	int64_t ms = MARGIN_MS;
 	uint32_t grace = 0;
@@ -100,7 +99,7 @@ static void insist(const struct journal *journal)
 	mark_signal(&head->guardian, SIGTERM);
 	if (mark_pidfd(&head->guardian) == -ESRCH)
 		mark_signal(&head->worker, SIGTERM);
-	if (both_end(journal, io_now_ms() + INSIST_MS + down_ms(journal->plan)))
+	if (both_end(journal, io_now_ms() + INSIST_MS + run_down_ms(journal->plan)))
 		return;
 	mark_signal(&head->worker, SIGKILL);
 	mark_signal(&head->guardian, SIGKILL);
@@ -115,7 +114,7 @@ static int down_alive(const struct labdir *dir, const struct journal *journal, s
 	mark_signal(&journal->head->guardian, SIGCONT);
 	r = ask(dir, &fd, err);
 	if (r == 0)
-		r = await_status(fd, io_now_ms() + down_ms(journal->plan));
+		r = await_status(fd, io_now_ms() + run_down_ms(journal->plan));
 	if (r >= 0) {
 		(void)both_end(journal, io_now_ms() + INSIST_MS);
 		return r;

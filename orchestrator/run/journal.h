@@ -43,7 +43,7 @@ struct journal_meta {
 	uint32_t uid;
 	uint32_t created;  /* seconds since 1970 */
 	uint32_t file_sum; /* of the file's bytes, to tell a changed file */
-	uint32_t nofile; /* the caller's soft limit on open files */
+	uint32_t nofile;   /* the caller's soft limit on open files */
 	const char **env;  /* the whitelisted environment of the caller */
 	int n_env;
 };

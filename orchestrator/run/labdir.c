@@ -214,6 +214,8 @@ int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)
 	if (keep_logs)
 		keep(dir);
 	r = each_entry(dir->fd, remove_entry, NULL);
+	if (r == -ENOENT) /* somebody removed it already */
+		return 0;
 	if (r == 0 && unlinkat(dir->fd, "lock", 0) < 0 && errno != ENOENT)
 		r = -errno;
 	/* Not empty: the next lab of this name has taken it between the two. */

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "sys/pidfd.h"
 
 enum watch {
 	WATCH_SIGNAL,
@@ -94,7 +95,7 @@ static void client_close(struct loop *loop, struct client *client)
 {
 	(void)loop;
 	fd_closep(&client->fd);
-	client->console = NULL;
+	client->console = client->restart = NULL;
 }
 
 /* A console that does not read loses output; it never holds the guest up. */
@@ -178,24 +179,38 @@ static bool loop_event(struct loop *loop, const struct epoll_event *event)
 	return false;
 }
 
-/* Programs whose back-off has passed start again. Returns when the next one is due. */
+static void start_again(struct loop *loop, struct proc *proc)
+{
+	struct err err;
+	int r = proc_again(loop->ctx, proc, &err);
+
+	if (!proc->again)
+		proc->restarts++;
+	proc->again = false;
+	if (r == 0)
+		loop_watch(loop, proc);
+	else
+		proc->state = PROC_ENDED;
+	control_restarted(loop, proc, r < 0 ? &err : NULL);
+}
+
+/* Programs whose time has come start again, or are killed. Returns when the next one is due. */
 static int64_t again(struct loop *loop, int64_t due)
 {
 	for (int i = 0; i < loop->ctx->n_procs; i++) {
 		struct proc *proc = &loop->ctx->procs[i];
-		struct err err;
+		int64_t at = proc->state == PROC_BACKOFF ? proc->again_ms : proc->kill_ms;
 
-		if (proc->state != PROC_BACKOFF)
+		if (!at || proc->state == PROC_IDLE || proc->state == PROC_ENDED)
 			continue;
-		if (proc->again_ms > io_now_ms()) {
-			due = proc->again_ms < due ? proc->again_ms : due;
-			continue;
+		if (at > io_now_ms()) {
+			due = at < due ? at : due;
+		} else if (proc->state == PROC_BACKOFF) {
+			start_again(loop, proc);
+		} else {
+			(void)pidfd_signal(proc->spawned.pidfd, SIGKILL);
+			proc->kill_ms = 0;
 		}
-		proc->restarts++;
-		if (proc_again(loop->ctx, proc, &err) == 0)
-			loop_watch(loop, proc);
-		else
-			proc->state = PROC_ENDED;
 	}
 	return due;
 }

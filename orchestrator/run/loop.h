@@ -16,16 +16,17 @@
 struct client {
 	int fd;		      /* -1: free */
 	struct proc *console; /* attached to this one's terminal, NULL */
+	struct proc *restart; /* waits until this one runs again, NULL */
 };
 
 struct loop {
 	struct ctx *ctx;
 	struct journal *journal;
 	int epoll, signals, listen;
-	int guardian;	/* pidfd */
-	int caller;	/* the report socket while `up` waits, -1 */
-	uint32_t owner; /* uid that may speak to us, beside root */
-	bool stop;	/* the lab is to come down */
+	int guardian;	 /* pidfd */
+	int caller;	 /* the report socket while `up` waits, -1 */
+	uint32_t owner;	 /* uid that may speak to us, beside root */
+	bool stop;	 /* the lab is to come down */
 	int64_t expires; /* --ttl: ms of io_now_ms(), 0 never */
 	struct client clients[CLIENTS_MAX];
 };
@@ -44,5 +45,7 @@ void loop_close(struct loop *loop);
 /* control.c: one message of a client. false: hang up. */
 bool control_message(struct loop *loop, struct client *client);
 bool control_accept(struct loop *loop);
+/* Tells the clients that asked for it: it runs again, or err says why not. */
+void control_restarted(struct loop *loop, const struct proc *proc, const struct err *err);
 
 #endif

@@ -38,6 +38,9 @@ int run_up(const struct up_request *request, const struct labdir *dir, int *ret_
  * the way out in err, and EXIT_UNABLE. */
 int run_host(const struct plan *plan, struct err *err);
 
+/* How long a teardown may take, ms: hooks one after another, all graces at once. */
+int64_t run_down_ms(const struct plan *plan);
+
 enum down_outcome { DOWN_DONE, DOWN_LEFT, DOWN_NOT_UP };
 
 /* Takes a running lab down, or what is left of a dead one. Returns when the kernel has let go. */
