@@ -39,8 +39,9 @@ class Session:
 
 
 def real_host():
-    """What the real host has: the names of its links, and all that carries our name."""
-    look = "ip -o link | cut -d: -f2; ls /run/netns /run/tapnet-lab; grep -i tapnet /proc/self/mountinfo"
+    """What the real host has: links, names of namespaces, and what is ours by its name."""
+    look = """ip -o link | cut -d: -f2; ls /run/netns; grep /run/tapnet-lab /proc/self/mountinfo
+              ls /run/tapnet-lab | grep '^t[0-9]*-'"""  # others may have labs of their own there
     net, mnt = Session.namespaces
     out = subprocess.run(["nsenter", f"--net=/proc/self/fd/{net}", f"--mount=/proc/self/fd/{mnt}",
                           "sh", "-c", look], pass_fds=(net, mnt), capture_output=True, text=True,
