@@ -1,0 +1,133 @@
+# test_undo.py - a step that fails, at every position of a plan: exit 5, its place told, everything
+# undone, and a down hook for exactly those up hooks that ran and did not fail.
+import pytest
+
+import faultlab
+from faultlab import LAB, LONG
+
+hostbr = pytest.fixture(faultlab.host_bridge)
+
+
+@pytest.fixture
+def full(lab, fault_bin, hostbr):
+    """The lab with every kind, not yet up, and its plan's steps."""
+    made = lab(LAB, fault_bin)
+    faultlab.script(made.file.parent / "hook", faultlab.HOOK)
+    return made, faultlab.steps(made)
+
+
+def ran(steps, upto):
+    """The hooks among the first steps."""
+    return [s["args"] and s["of"] for s in steps[:upto] if s["op"] == "hook"]
+
+
+def fail(made, steps, at, after, before, snapshot):
+    """`up` with a fault at step `at`, counted from 0. Gives what is wrong about it, a line each."""
+    faultlab.forget_hooks(made)
+    step = steps[at]
+    fault = f"fail@{at + 1}{'+' if after else ''}"
+    up = made.up(status=None, env={"TAPNET_FAULT": fault})
+    said = up.stdout + up.stderr
+    wrong = []
+    if up.returncode != 5:
+        wrong.append(f"exit {up.returncode}: {said}")
+    if f"{made.name}: {step['of']}: planted fault" not in said:
+        wrong.append(f"does not name {step['of']}: {said}")
+    if "line" in step and f"{made.file}:{step['line']}:{step['column']}" not in said:
+        wrong.append(f"does not name {step['line']}:{step['column']}: {said}")
+    # A step is told to be undone when it is done: so with +, the hook of the step itself, too.
+    due = ran(steps, at + after)
+    due = ["lab" if of == made.name else of for of in due]
+    log = faultlab.hook_lines(made)
+    wrong += faultlab.unpaired(log)
+    if sorted(w for e, w, _ in log if e == "down") != sorted(due):
+        wrong.append(f"down hooks of {[w for e, w, _ in log if e == 'down']}, not of {due}")
+    wrong += [f"down hook of {w} without its TAP" for e, w, had in log
+              if w in faultlab.HOOKS_OF_TAPS and had["fd"] != "/dev/net/tun"]
+    wrong += [f"left or gone: {line}" for line in faultlab.settle(before, snapshot)]
+    return [f"{fault} ({step['op']} {step['what']}): {line}" for line in wrong]
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("after", (False, True), ids=("before", "after"))
+def test_fails_at_every_step(full, snapshot, after, part):
+    made, steps = full
+    before = snapshot()
+    wrong = []
+    assert len(steps) > 80
+    for at in range(part, len(steps), 4):
+        if after and not LONG and at % 3 and steps[at]["op"] not in ("hook", "hostport"):
+            continue
+        wrong += fail(made, steps, at, after, before, snapshot)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_fails(full):
+    """The same lab without a fault: what each hook has, and the order of the way down."""
+    made, _ = full
+    made.up()
+    made.down()
+    log = faultlab.hook_lines(made)
+    assert [w for e, w, _ in log if e == "up"] == list(faultlab.HOOKS)
+    assert [w for e, w, _ in log if e == "down"] == list(reversed(faultlab.HOOKS))
+    ours = faultlab.os.readlink("/proc/self/ns/net")
+    for event, whose, had in log:
+        assert (had["net"] == ours) == (whose in faultlab.HOOKS_OF_HOST), whose
+        assert had["gone"] == ""
+        assert (had["fd"] == "/dev/net/tun") == (whose in faultlab.HOOKS_OF_TAPS), whose
+
+
+@pytest.mark.parametrize("hook", faultlab.HOOKS)
+def test_hook_that_fails(full, snapshot, hook):
+    """An up hook's own failure: no down hook for it, one for each before it."""
+    made, _ = full
+    before = snapshot()
+    faultlab.script(made.file.parent / "hook",
+                    faultlab.HOOK + f'[ "$TAPNET_EVENT" = down ] || '
+                    f'[ "${{TAPNET_NODE:-lab}}${{TAPNET_INTERFACE:+:$TAPNET_INTERFACE}}" != {hook} ]'
+                    f' || exit 7\n')
+    up = made.up(status=5)
+    assert "exited with 7" in up.stderr and "./hook" in up.stderr
+    assert f"{made.file}:" in up.stderr
+    due = faultlab.HOOKS[:faultlab.HOOKS.index(hook)]
+    log = faultlab.hook_lines(made)
+    assert [w for e, w, _ in log if e == "up"] == [*due, hook]
+    assert [w for e, w, _ in log if e == "down"] == list(reversed(due))
+    assert not faultlab.settle(before, snapshot)
+
+
+# --- the checks above catch what they are there for: planted leaks ------------------------------
+
+def leak_at(made, steps, fault, snapshot, before):
+    """Up, then down without one undo, by the same process: TAPNET_FAULT is inherited."""
+    made.up(env={"TAPNET_FAULT": fault})
+    made.down(status=None)
+    left = faultlab.settle(before, snapshot, 0.5)
+    kill_leaks()
+    return left
+
+
+def kill_leaks():
+    for pid in faultlab.pids("tapnet-guard"):
+        faultlab.kill(pid)
+        faultlab.reap()
+
+
+def test_planted_leak_of_a_hook(full, snapshot):
+    made, steps = full
+    before = snapshot()
+    at = next(i for i, s in enumerate(steps) if s["op"] == "hook" and s["of"] == "r1:eth2")
+    leak_at(made, steps, f"leak@{at + 1}", snapshot, before)
+    assert faultlab.unpaired(faultlab.hook_lines(made)) == ["up hook of r1:eth2 without its down hook"]
+
+
+def test_planted_leak_of_what_is_in_the_host(full, snapshot):
+    """A TAP whose fd stays open: a process is left, and its port on the host's bridge until the
+    host's part of the teardown takes that away."""
+    made, steps = full
+    before = snapshot()
+    tap = next(i for i, s in enumerate(steps) if s["op"] == "tap" and s["where"] == "host")
+    port = next(i for i, s in enumerate(steps) if s["op"] == "hostport" and s["args"]["tap"])
+    left = leak_at(made, steps, f"leak@{tap + 1},leak@{port + 1}", snapshot, before)
+    assert any(line.startswith("process ") for line in left), left
+    assert any(line.startswith("link tl") for line in left), left
