@@ -165,6 +165,8 @@ int cell_start(const struct cell *cell, struct spawned *ret_spawned, struct err 
 	*ret_spawned = SPAWNED_NONE;
 	if (r < 0)
 		return r;
+	if (cell->mark)
+		*cell->mark = (struct spawn_mark){ 0 };
 	pid = child_clone(flags, cell->mark, &pidfd);
 	if (pid == 0)
 		cell_main(cell, report_child);

@@ -105,10 +105,15 @@ static void link_more(struct arena *arena, struct nl_msg *msg, struct nlr_link *
 		link->port_state = nla_get_u8(port[IFLA_BRPORT_STATE]);
 	if (!attrs[IFLA_PROP_LIST])
 		return;
-	nla_for_each_nested(name, attrs[IFLA_PROP_LIST],
-			    left) if (nla_type(name) == IFLA_ALT_IFNAME) *
-		ARENA_PUSH(arena, link->altnames, link->n_altnames, cap) =
-		arena_strndup(arena, nla_data(name), (size_t)nla_len(name));
+	nla_for_each_nested(name, attrs[IFLA_PROP_LIST], left)
+	{
+		const char **altname;
+
+		if (nla_type(name) != IFLA_ALT_IFNAME)
+			continue;
+		altname = ARENA_PUSH(arena, link->altnames, link->n_altnames, cap);
+		*altname = arena_strndup(arena, nla_data(name), (size_t)nla_len(name));
+	}
 }
 
 static void link_fill(struct arena *arena, struct rtnl_link *from, struct nlr_link *link)

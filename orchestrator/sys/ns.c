@@ -223,11 +223,15 @@ static int sensor_holder(void *arg)
 									 : n;
 	struct err err;
 	cpu_set_t one;
+	int code = 0;
 	char go;
 
-	for (long cpu = 0; cpu < cpus; cpu++)
+	for (long cpu = 0; cpu < cpus; cpu++) {
 		sockets[cpu] = nlw_open(&err);
-	sensor_tell(sock, sockets[cpus - 1] < 0 ? err.code : 0);
+		if (sockets[cpu] < 0)
+			code = sockets[cpu];
+	}
+	sensor_tell(sock, code);
 	while (recv(sock, &go, 1, 0) < 0 && errno == EINTR)
 		;
 	for (long cpu = 0; cpu < cpus; cpu++) {

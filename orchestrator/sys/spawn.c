@@ -4,9 +4,11 @@
  * that its pidfd comes with it. It walks the table child_steps[] from top to bottom; a step that
  * fails is named, with its errno, on a CLOEXEC pipe whose end without words means "executed".
  *
- * The pid namespace of a cell is entered by the caller, for its next child only, and left again:
- * so the program is the caller's own child, with a pidfd and an exit status at first hand. The
- * other namespaces are entered by the child.
+ * The pid namespace of a cell can only be entered for one's next child, and a caller without
+ * rights on its own could not leave it again. So a helper enters it, and makes the program with
+ * CLONE_PARENT: as the caller's own child, with a pidfd and an exit status at first hand. The
+ * helper shares the caller's fds, which is how the pidfd gets there, and is gone before
+ * spawn_start() returns. The other namespaces are entered by the child.
  *
  * Fds: first all are marked close-on-exec in one call, then those to be given are copied above the
  * highest target, then down to their numbers without the mark. So no order of sources and targets
@@ -65,13 +67,10 @@ pid_t child_clone(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd)
 		.flags = flags | CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_CLEAR_SIGHAND,
 		.pidfd = (uintptr_t)ret_pidfd,
 		.parent_tid = (uintptr_t)(mark ? &mark->born : &nowhere),
-		.exit_signal = SIGCHLD,
+		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* the maker's own, then */
 	};
-	pid_t pid;
+	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
 
-	if (mark)
-		*mark = (struct spawn_mark){ 0 };
-	pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
 	if (pid < 0)
 		*ret_pidfd = -1; /* a number may have been stored before it failed */
 	return pid;
@@ -463,35 +462,72 @@ static struct spawn_fd *spawn_fds(const struct spawn *spawn)
 	return fds;
 }
 
-/* Clones with the cell's pid namespace for the child. The caller's own is entered again at once:
- * it is active all the time, so that is allowed, and cannot fail for want of anything. */
-static pid_t spawn_clone(const struct spawn *spawn, int self, int *ret_pidfd, struct err *err)
+/* What the helper tells of the child that it made. */
+struct birth {
+	pid_t pid;
+	int pidfd, code;
+};
+
+static void helper_run(struct child *child, int tell) __attribute__((noreturn));
+static void helper_run(struct child *child, int tell)
 {
-	int cell = spawn->cell, code, status;
+	const struct spawn *spawn = child->spawn;
+	struct birth birth = { .pid = -1, .pidfd = -1 };
+
+	if (setns(spawn->cell, CLONE_NEWPID) == 0)
+		birth.pid = child_clone(CLONE_PARENT, spawn->mark, &birth.pidfd);
+	if (birth.pid == 0)
+		child_run(child);
+	/* ENOMEM is what the kernel says of a pid namespace whose init is gone. */
+	if (birth.pid < 0)
+		birth.code = errno == ENOMEM ? -ESRCH : -errno;
+	(void)io_write_all(tell, &birth, sizeof birth);
+	_exit(0);
+}
+
+/* Starts the child in the cell's pid namespace, by way of the helper. CLONE_VFORK: it has ended,
+ * or at least told all, when we go on. */
+static int spawn_into_cell(struct child *child, struct birth *ret_birth, struct err *err)
+{
+	autofd int listen = -1, tell = -1, pidfd = -1;
+	int ends[2], status;
 	pid_t pid;
 
-	if (cell >= 0 && setns(cell, CLONE_NEWPID) < 0)
-		return err_sys(err, -errno, "%s", child_step_words(CHILD_CELL));
-	pid = child_clone(0, spawn->mark, ret_pidfd);
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(err, -errno, "cannot make a pipe");
+	listen = ends[0];
+	tell = ends[1];
+	pid = child_clone(CLONE_FILES | CLONE_VFORK, NULL, &pidfd);
 	if (pid == 0)
-		return 0;
-	if (pid < 0) /* the kernel says ENOMEM of a pid namespace whose init is gone */
-		(void)err_sys(err, errno == ENOMEM && cell >= 0 ? -ESRCH : -errno, "cannot fork");
-	if (cell >= 0 && setns(self, CLONE_NEWPID) < 0) {
-		code = -errno;
-		if (pid > 0 && pidfd_signal(*ret_pidfd, SIGKILL) == 0)
-			(void)spawn_wait(*ret_pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
-		return err_sys(err, code, "cannot leave a node's pid namespace");
-	}
-	return pid < 0 ? err->code : pid;
+		helper_run(child, tell);
+	if (pid < 0)
+		return err_sys(err, -errno, "cannot fork");
+	(void)spawn_wait(pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
+	if (read(listen, ret_birth, sizeof *ret_birth) != sizeof *ret_birth)
+		return err_set(err, -ECHILD, "%s: killed", child_step_words(CHILD_CELL));
+	if (ret_birth->code < 0)
+		return err_sys(err, ret_birth->code, "%s", child_step_words(CHILD_CELL));
+	return 0;
+}
+
+static int spawn_clone(struct child *child, struct birth *ret_birth, struct err *err)
+{
+	if (child->spawn->mark)
+		*child->spawn->mark = (struct spawn_mark){ 0 };
+	if (child->spawn->cell >= 0)
+		return spawn_into_cell(child, ret_birth, err);
+	ret_birth->pid = child_clone(0, child->spawn->mark, &ret_birth->pidfd);
+	if (ret_birth->pid == 0)
+		child_run(child);
+	return ret_birth->pid < 0 ? err_sys(err, -errno, "cannot fork") : 0;
 }
 
 int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct err *err)
 {
-	autofd int report = -1, report_child = -1, self = -1, pidfd = -1;
+	autofd int report = -1, report_child = -1, self = -1;
 	struct spawn_fd *fds autofree = NULL;
 	struct child child;
-	pid_t pid;
+	struct birth birth;
 	int r = spawn_check(spawn, err);
 
 	*ret_spawned = SPAWNED_NONE;
@@ -503,25 +539,25 @@ int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct e
 	r = child_pipe(&report, &report_child, err);
 	if (r < 0)
 		return r;
-	if (spawn->cell >= 0 || spawn->die_with_parent)
+	if (spawn->die_with_parent)
 		self = pidfd_of(getpid());
-	if (self < -1) /* -1 is none */
+	if (spawn->die_with_parent && self < 0)
 		return err_sys(err, self, "cannot open our own pidfd");
 	child = (struct child){
 		.spawn = spawn,
 		.fds = fds,
 		.n_fds = spawn->n_fds + STDERR_FILENO + 1,
 		.report = report_child,
-		.parent = spawn->die_with_parent ? self : -1,
+		.parent = self,
 	};
-	pid = spawn_clone(spawn, self, &pidfd, err);
-	if (pid == 0)
-		child_run(&child);
-	if (pid < 0)
-		return pid;
-	*ret_spawned = (struct spawned){ .pid = pid,
-					 .pidfd = take_fd(&pidfd),
-					 .report = take_fd(&report) };
+	r = spawn_clone(&child, &birth, err);
+	if (r < 0)
+		return r;
+	*ret_spawned = (struct spawned){
+		.pid = birth.pid,
+		.pidfd = birth.pidfd,
+		.report = take_fd(&report),
+	};
 	return 0;
 }
 

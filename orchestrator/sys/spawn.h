@@ -47,7 +47,7 @@ struct spawn {
 	const char *hostname; /* a uts namespace of its own with this name; NULL none */
 	bool fresh_sys; /* a mount namespace of its own whose /sys shows its network namespace */
 	bool die_with_parent;	 /* SIGKILL when the caller's thread dies */
-	uint32_t nofile; /* soft limit on open files; 0: as the caller */
+	uint32_t nofile;	 /* soft limit on open files; 0: as the caller */
 	int64_t uid, gid;	 /* -1: as the caller */
 	struct spawn_mark *mark; /* NULL: none */
 	bool foreground;	 /* keep the caller's session and terminal (exec, shell) */

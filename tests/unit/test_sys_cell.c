@@ -125,6 +125,44 @@ static void its_programs_are_our_children(void **state)
 	end(&init);
 }
 
+/* In a user namespace, where what was there before is not ours to enter again. */
+static int join_as_a_user(void *arg)
+{
+	autofd int self = pidfd_of(getpid()), net = -1;
+	struct cell cell = cell_of(self, 100);
+	struct spawned init;
+	struct spawn spawn;
+
+	(void)arg;
+	if (io_write_file(AT_FDCWD, "/proc/self/uid_map", "0 0 1") < 0)
+		return 1;
+	net = ns_make_net(-1, in_ms(LONG_MS), &err);
+	cell.netns = net;
+	if (cell_start(&cell, &init, &err) < 0 || cell_result(&init, in_ms(LONG_MS), &err) < 0)
+		return 2;
+	testing_spawn(&spawn, (const char *const[]){ "sh", "-c", "test $$ -lt 20", NULL });
+	spawn.cell = init.pidfd;
+	for (int i = 0; i < 2; i++) {
+		struct spawned spawned;
+		int status;
+
+		if (spawn_run(&spawn, &spawned, &err) < 0)
+			return 3;
+		if (spawn_wait(spawned.pidfd, in_ms(LONG_MS), &status) != 1 || status)
+			return 4;
+	}
+	return pidfd_signal(init.pidfd, SIGKILL) < 0;
+}
+
+static void without_rights_outside(void **state)
+{
+	struct spawned child;
+
+	(void)state;
+	must(spawn_fork(CLONE_NEWUSER | CLONE_NEWNS, NULL, 0, join_as_a_user, NULL, &child, &err));
+	assert_int_equal(testing_exit(&child), 0);
+}
+
 static void pids_alone(void **state)
 {
 	autofd int self = ourselves();
@@ -399,6 +437,7 @@ int main(void)
 		cmocka_unit_test(inside_it_is_a_world_of_its_own),
 		cmocka_unit_test(nothing_leaks_out),
 		cmocka_unit_test(its_programs_are_our_children),
+		cmocka_unit_test(without_rights_outside),
 		cmocka_unit_test(pids_alone),
 		cmocka_unit_test(the_init_holds_nothing_of_ours),
 		cmocka_unit_test(the_guardians_death_is_the_end),
