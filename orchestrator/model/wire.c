@@ -182,6 +182,12 @@ static void wire_plug_link(struct loader *loader, struct link *link)
 	bool broken = false;
 
 	link->ends = arena_calloc(loader->arena, (size_t)link->n_endpoints, sizeof *link->ends);
+	if (link->n_endpoints > BRIDGE_PORTS_MAX) {
+		(void)load_error(loader, link->pos,
+				 "a wire has %d ends at most, and this one has %d",
+				 BRIDGE_PORTS_MAX, link->n_endpoints);
+		return;
+	}
 	if (link->n_endpoints == 1)
 		(void)load_error(loader, link->endpoints[0].pos,
 				 "a wire has two ends or more, and this one has one");
