@@ -18,21 +18,16 @@ void kind_bridge(struct planner *planner, const struct br *br)
 		     .stp = bridge && bridge->stp,
 		     .mcast_snooping = bridge && bridge->mcast_snooping,
 	     });
-	if (!str_eq(br->name, br->label))
-		STEP(planner, OP_ALTNAME, SPACE_SWITCH, br->label, pos,
-		     (struct op_altname){
-			     .name = br->name, .altname = br->label, .ifindex = br->ifindex });
 }
 
 /* bridge to bridge: a veth pair in the switch, each end a port. */
-void kind_bridge_link(struct planner *planner, const struct link *link, int nth,
-		      uint32_t *next_ifindex)
+void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex)
 {
 	const struct br *a = planner_br(planner, link->ends[0].bridge),
 			*b = planner_br(planner, link->ends[1].bridge);
 	const char *label = arena_printf(planner->arena, "%s:%s", a->label, b->label);
-	const char *name = arena_printf(planner->arena, "w%da", nth + 1);
-	const char *peer = arena_printf(planner->arena, "w%db", nth + 1);
+	const char *name = planner_name(planner, 'w', &planner->n_wires);
+	const char *peer = planner_name(planner, 'w', &planner->n_wires);
 	uint32_t ifindex = *next_ifindex;
 
 	*next_ifindex += 2;

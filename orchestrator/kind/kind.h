@@ -22,8 +22,7 @@ static inline const struct kind *kind_of(const struct node *node)
 
 /* bridge.c */
 void kind_bridge(struct planner *planner, const struct br *br);
-void kind_bridge_link(struct planner *planner, const struct link *link, int nth,
-		      uint32_t *next_ifindex);
+void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex);
 /* wire.c: the TAPs of one space, and their ports */
 void kind_taps(struct planner *planner, uint32_t space);
 void kind_host_taps(struct planner *planner);

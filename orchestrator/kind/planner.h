@@ -87,7 +87,8 @@ struct planner {
 	uint32_t *next_ifindex;	    /* of each space */
 	struct br **brs;
 	int n_brs, cap_brs;
-	bool v6; /* the lab has IPv6 */
+	int n_ports, n_anonymous, n_wires; /* names given so far: p7, l2, w3 */
+	bool v6;			   /* the lab has IPv6 */
 };
 
 /* Adds a step; args is copied. Returns its index. */
@@ -96,6 +97,8 @@ uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, co
 #define STEP(planner, op, space, what, pos, ...)                                                   \
 	planner_step((planner), (op), (space), (what), (pos), &(__VA_ARGS__), sizeof(__VA_ARGS__))
 
+/* A name of our own in the switch: a letter and the next number, unless a bridge of the file has it. */
+const char *planner_name(const struct planner *planner, char letter, int *n);
 /* The MAC of what a and b name in this lab. */
 struct mac planner_mac(const struct planner *planner, const char *a, const char *b);
 /* What was assigned to a node, interface or bridge of the lab: there always. */

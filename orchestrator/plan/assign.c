@@ -99,12 +99,14 @@ static void assign_nodes(struct planner *planner)
 
 /* ---- bridges */
 
-/* Names that we give ourselves: p7, b1, l2, w1a. A user's bridge of such a form, or too long for
- * the kernel, keeps its name as the alternative name. */
-static bool name_is_free(const char *name)
+const char *planner_name(const struct planner *planner, char letter, int *n)
 {
-	return strlen(name) <= NAME_DEVICE_MAX &&
-	       !(strchr("pblw", name[0]) && name[1] >= '0' && name[1] <= '9');
+	const char *name;
+
+	do {
+		name = arena_printf(planner->arena, "%c%d", letter, ++*n);
+	} while (lab_bridge(planner->lab, name));
+	return name;
 }
 
 static struct br *add_br(struct planner *planner, struct seg *seg)
@@ -129,8 +131,7 @@ static void assign_bridges(struct planner *planner)
 		br->mtu = bridge->mtu;
 		br->host = bridge->host.s;
 		br->seg->pos = bridge->pos;
-		br->name = name_is_free(bridge->name) ? bridge->name
-						      : arena_printf(planner->arena, "b%d", i + 1);
+		br->name = bridge->name;
 		br->ifindex = br->host ? 0 : planner->next_ifindex[SPACE_SWITCH]++;
 		br->mac = planner_mac(planner, bridge->name, "bridge");
 	}
@@ -174,15 +175,14 @@ static void plug_pair(struct dev *a, struct dev *b, struct seg *seg)
 	}
 }
 
-static void assign_anonymous(struct planner *planner, const struct link *link, int nth,
-			     struct seg *seg)
+static void assign_anonymous(struct planner *planner, const struct link *link, struct seg *seg)
 {
 	struct br *br = add_br(planner, seg);
 	struct dev *ends[2] = { NULL, NULL };
 
 	br->link = link;
 	br->mtu = link->mtu;
-	br->name = br->label = arena_printf(planner->arena, "l%d", nth + 1);
+	br->name = br->label = planner_name(planner, 'l', &planner->n_anonymous);
 	br->ifindex = planner->next_ifindex[SPACE_SWITCH]++;
 	br->mac = planner_mac(planner, br->name, "bridge");
 	br->transparent = link->n_ends == 2;
@@ -199,7 +199,7 @@ static void assign_anonymous(struct planner *planner, const struct link *link, i
 	}
 }
 
-static void assign_link(struct planner *planner, const struct link *link, int nth)
+static void assign_link(struct planner *planner, const struct link *link)
 {
 	const struct end *ends = link->ends;
 	struct br *bridge = NULL;
@@ -222,7 +222,7 @@ static void assign_link(struct planner *planner, const struct link *link, int nt
 	seg = arena_alloc(planner->arena, sizeof *seg);
 	seg->pos = link->pos;
 	if (link->n_ends > 2 || guests)
-		assign_anonymous(planner, link, nth, seg);
+		assign_anonymous(planner, link, seg);
 	else if (ends[0].iface && ends[1].iface)
 		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface),
 			  seg);
@@ -230,17 +230,18 @@ static void assign_link(struct planner *planner, const struct link *link, int nt
 
 /* ---- names, indexes, MACs, fds */
 
-static void assign_port(struct planner *planner, struct dev *dev, int *ports)
+static void assign_port(struct planner *planner, struct dev *dev)
 {
 	dev->port_mac = planner_mac(planner, dev->label, "port");
 	if (dev->br->host) {
 		uint64_t h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
 
 		dev->port_name = arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
-		dev->port_mac.b[0] = 0xfe; /* a bridge takes the lowest MAC of its ports: not ours */
+		dev->port_mac.b[0] =
+			0xfe; /* a bridge takes the lowest MAC of its ports: not ours */
 		return;
 	}
-	dev->port_name = arena_printf(planner->arena, "p%d", ++*ports);
+	dev->port_name = planner_name(planner, 'p', &planner->n_ports);
 	dev->port_ifindex = planner->next_ifindex[SPACE_SWITCH]++;
 }
 
@@ -264,7 +265,7 @@ static void assign_guest(struct planner *planner, struct dev *dev, int *guest_fd
 		planner->plan->spaces[space].taps = true;
 }
 
-static void assign_dev(struct planner *planner, struct dev *dev, int *ports, int *guest_fd)
+static void assign_dev(struct planner *planner, struct dev *dev, int *guest_fd)
 {
 	const struct iface *iface = dev->iface;
 	const struct bridge *bridge = dev->br ? dev->br->bridge : NULL;
@@ -277,7 +278,7 @@ static void assign_dev(struct planner *planner, struct dev *dev, int *ports, int
 		   : bridge			     ? bridge->mtu
 						     : 0;
 	if (dev->br)
-		assign_port(planner, dev, ports);
+		assign_port(planner, dev);
 	if (dev->node->kind->guest) {
 		assign_guest(planner, dev, guest_fd);
 		dev->ifname = dev->br ? dev->port_name : dev->peer->iface->name;
@@ -292,7 +293,6 @@ static void assign_dev(struct planner *planner, struct dev *dev, int *ports, int
 void plan_assign(struct planner *planner)
 {
 	const struct lab *lab = planner->lab;
-	int ports = 0;
 
 	assign_nodes(planner);
 	planner->next_ifindex =
@@ -301,7 +301,7 @@ void plan_assign(struct planner *planner)
 		planner->next_ifindex[s] = IFINDEX_FIRST;
 	assign_bridges(planner);
 	for (int i = 0; i < lab->n_links; i++)
-		assign_link(planner, lab->links[i], i);
+		assign_link(planner, lab->links[i]);
 	for (int n = 0; n < lab->n_nodes; n++) {
 		struct planned_node *planned = &planner->nodes[n];
 		int guest_fd = GUEST_FD_FIRST;
@@ -311,7 +311,7 @@ void plan_assign(struct planner *planner)
 
 			if (dev->iface->bridge && !dev->br)
 				plug(dev, planner_br(planner, dev->iface->bridge));
-			assign_dev(planner, dev, &ports, &guest_fd);
+			assign_dev(planner, dev, &guest_fd);
 		}
 	}
 }

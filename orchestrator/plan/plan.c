@@ -83,7 +83,6 @@ static void bridges(struct planner *planner)
 {
 	static const char *const keys[] = { "net.ipv6.conf.all.disable_ipv6",
 					    "net.ipv6.conf.default.disable_ipv6" };
-	int wires = 0;
 
 	if (!switch_used(planner))
 		return;
@@ -96,8 +95,7 @@ static void bridges(struct planner *planner)
 		const struct link *link = planner->lab->links[i];
 
 		if (link->n_ends == 2 && link->ends[0].bridge && link->ends[1].bridge)
-			kind_bridge_link(planner, link, wires++,
-					 &planner->next_ifindex[SPACE_SWITCH]);
+			kind_bridge_link(planner, link, &planner->next_ifindex[SPACE_SWITCH]);
 	}
 }
 
