@@ -84,6 +84,17 @@ static int bad(struct args *args, const char *fmt, ...)
 	return -1;
 }
 
+/* Word i comes to where we are; those between stand behind it. */
+static void bring(struct args *args, int i)
+{
+	for (; i > args->at; i--) {
+		char *t = args->argv[i];
+
+		args->argv[i] = args->argv[i - 1];
+		args->argv[i - 1] = t;
+	}
+}
+
 static int take_value(struct args *args, int i, char *value)
 {
 	const struct opt *opt = &args->verb->opts[i];
@@ -91,8 +102,9 @@ static int take_value(struct args *args, int i, char *value)
 	if (!opt->arg && value)
 		return bad(args, "--%s takes no value", opt->name);
 	if (opt->arg && !value) {
-		if (args->at >= args->argc)
+		if (args->at + args->behind >= args->argc)
 			return bad(args, "--%s needs a value", opt->name);
+		bring(args, args->at + args->behind);
 		value = args->argv[args->at++];
 	}
 	args->value = value;
@@ -148,7 +160,7 @@ static int next_letter(struct args *args)
 	return bad(args, "unknown option \"-%s\"", letter);
 }
 
-/* Operands met before options are moved behind them, but never across "--". */
+/* Operands met before options (and their values) are moved behind them, but never across "--". */
 static bool to_option(struct args *args)
 {
 	int i = args->at;
@@ -157,12 +169,8 @@ static bool to_option(struct args *args)
 		i++;
 	if (i >= args->argc || str_eq(args->argv[i], "--"))
 		return false;
-	for (; i > args->at; i--) {
-		char *t = args->argv[i];
-
-		args->argv[i] = args->argv[i - 1];
-		args->argv[i - 1] = t;
-	}
+	args->behind = i - args->at;
+	bring(args, i);
 	return true;
 }
 

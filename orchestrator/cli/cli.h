@@ -43,6 +43,7 @@ struct args {
 	bool help;	   /* it was --help, and that is told */
 	bool bad;	   /* usage: told */
 	char *bundle;	   /* the rest of -abc */
+	int behind;	   /* operands now between an option and its value */
 };
 
 #define ARGS(verb_, argc_, argv_)                                                                  \
@@ -88,6 +89,8 @@ struct assume cli_probe(void);
 bool cli_assume(struct assume *assume, const char *text);
 /* Loads and plans; all errors told. 0, or the exit status. */
 int cli_load(const struct load_options *options, struct loaded *ret_loaded);
+/* The sum of a lab file's bytes, as the journal has it. */
+uint32_t cli_sum(const char *text, size_t len);
 void loaded_free(struct loaded *loaded);
 #define autoloaded __attribute__((cleanup(loaded_free)))
 
@@ -126,6 +129,13 @@ const struct step *cli_program(const struct plan *plan, const char *name);
 /* The value of --format. */
 bool cli_format(struct args *args, bool *ret_json);
 
+/* ---- status.c */
+
+/* "00:12:31", "3d 04:00:00" */
+const char *cli_duration(int64_t seconds, char out[32]);
+/* The state of a lab that has a directory, from its lock and journal. */
+const char *cli_state(const struct running *running, bool have_journal);
+
 /* ---- foreground.c */
 
 /* Runs a command at the caller's terminal to its end: its exit status, 128 + its signal, or ours:
@@ -144,11 +154,13 @@ int verb_plan(const struct verb *verb, int argc, char **argv);
 int verb_gc(const struct verb *verb, int argc, char **argv);
 int verb_exec(const struct verb *verb, int argc, char **argv);
 int verb_shell(const struct verb *verb, int argc, char **argv);
+int verb_status(const struct verb *verb, int argc, char **argv);
+int verb_list(const struct verb *verb, int argc, char **argv);
 int verb_schema(const struct verb *verb, int argc, char **argv);
 int verb_version(const struct verb *verb, int argc, char **argv);
 int verb_help(const struct verb *verb, int argc, char **argv);
 
 extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[],
-	exec_opts[], shell_opts[];
+	exec_opts[], shell_opts[], status_opts[], list_opts[];
 
 #endif
