@@ -10,6 +10,9 @@
 const struct verb verbs[] = {
 	{ "up", "deploy", "[FILE]", "makes a lab and leaves it running", up_opts, verb_up, NULL },
 	{ "down", "destroy", "[LAB or FILE…]", "takes a lab away", down_opts, verb_down, NULL },
+	{ "status", "inspect", NULL, "what is there, and where kernel and plan differ", status_opts,
+	  verb_status, NULL },
+	{ "list", NULL, NULL, "your labs", list_opts, verb_list, NULL },
 	{ "exec", NULL, "NODE [--] COMMAND…", "runs a command in a node", exec_opts, verb_exec,
 	  "With --all no NODE is named. The exit status is the command's, 128 + the number of the\n"
 	  "signal that ended it, 127 when it is not found, 126 when it cannot be executed, and 125\n"

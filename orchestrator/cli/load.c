@@ -26,7 +26,7 @@ bool cli_assume(struct assume *assume, const char *text)
 	return false;
 }
 
-static uint32_t text_sum(const char *text, size_t len)
+uint32_t cli_sum(const char *text, size_t len)
 {
 	uint64_t h = STR_HASH_INIT;
 
@@ -68,7 +68,7 @@ int cli_load(const struct load_options *options, struct loaded *ret_loaded)
 		return EXIT_INVALID;
 	}
 	loaded->assume = options->assume;
-	loaded->sum = text_sum(loaded->diags.text, loaded->diags.text_len);
+	loaded->sum = cli_sum(loaded->diags.text, loaded->diags.text_len);
 	r = plan_make(&loaded->arena, loaded->lab, &options->assume, &loaded->diags, &loaded->plan);
 	return r < 0 ? tell(loaded) : 0;
 }

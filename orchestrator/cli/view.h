@@ -1,0 +1,50 @@
+/* view.h - a lab as the kernel has it, compared with its plan. */
+#ifndef TAPNET_CLI_VIEW_H
+#define TAPNET_CLI_VIEW_H
+
+#include "cli/cli.h"
+#include "sys/nlr.h"
+
+/* Where kernel and plan differ, and what mends it. */
+struct problem {
+	const char *of;	   /* a node, "switch" or "host" */
+	const char *where; /* "eth1", "lan", "route 10.0.2.0/24"; of a program "" */
+	const char *plan, *kernel, *remedy;
+};
+
+struct view_program {
+	const char *name; /* "vm1", "r1.zebra" */
+	const char *node;
+	bool guest;
+	const char *state; /* waiting, running, ended, restarting */
+	const char *last;  /* how it ended last, NULL: never */
+	int64_t ago_ms;	   /* since then */
+	int pid, restarts; /* pid 0: none */
+};
+
+struct view {
+	struct arena arena;
+	const struct plan *plan;
+	const char *state;  /* ready, starting, failed */
+	int64_t expires_ms; /* 0: never */
+	struct nlr_view *spaces;
+	struct view_program *programs;
+	int n_programs;
+	struct problem *problems;
+	int n_problems, cap_problems;
+};
+
+/* Asks worker and kernel. 0 or -errno; the caller frees it in either case. */
+int view_read(const struct running *running, int control, struct view *view, struct err *err);
+void view_free(struct view *view);
+#define autoview __attribute__((cleanup(view_free)))
+
+/* drift.c: fills in the problems. */
+void view_compare(struct view *view);
+void view_problem(struct view *view, struct problem problem);
+
+/* The device of an interface, NULL when it is missing. */
+const struct nlr_link *view_link(const struct view *view, uint32_t space, uint32_t ifindex,
+				 const char *name);
+
+#endif
