@@ -196,6 +196,8 @@ static void link_describe(const struct plan *plan, const struct step *step, stru
 
 	(void)plan;
 	strbuf_printf(out, "%s up", link->name);
+	if (link->master)
+		strbuf_printf(out, "  port of ifindex %u", link->master);
 	if (link->mtu)
 		strbuf_printf(out, "  mtu %u", link->mtu);
 	if (link->forward)

@@ -65,6 +65,8 @@ static void veth_describe(const struct plan *plan, const struct step *step, stru
 	strbuf_printf(out, "veth %s %s  %s - %s %s  %s", plan->spaces[veth->peer_space].name,
 		      veth->peer_name, mac_text(&veth->peer_mac, a), plan->spaces[veth->space].name,
 		      veth->name, mac_text(&veth->mac, b));
+	if (veth->master)
+		strbuf_printf(out, "  port of ifindex %u", veth->master);
 	if (veth->mtu)
 		strbuf_printf(out, "  mtu %u", veth->mtu);
 }
