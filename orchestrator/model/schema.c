@@ -171,12 +171,16 @@ static void schema_any(struct schema *schema, const struct field *field)
 static void schema_properties(struct schema *schema, const struct field *fields, bool *first)
 {
 	for (const struct field *field = fields; field && field->name; field++) {
+		struct strbuf help autostr = STRBUF_INIT;
+
 		strbuf_puts(schema->out, *first ? "" : ",");
 		*first = false;
 		schema_line(schema);
 		schema_string(schema, field->name);
 		strbuf_puts(schema->out, ": {\"description\": ");
-		schema_string(schema, field->help);
+		strbuf_puts(&help, field->flags & FIELD_NOT_YET ? "(not yet supported) " : "");
+		strbuf_puts(&help, field->help);
+		schema_string(schema, help.text);
 		if (field->preset) {
 			strbuf_puts(schema->out, ", \"default\": ");
 			schema_string(schema, field->preset);
