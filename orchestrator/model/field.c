@@ -237,7 +237,7 @@ static int fields_pair(struct loader *loader, const struct fieldset *sets, int n
 			return load_error(loader, key->pos, "\"%s\" is not yet supported", key->s);
 		if (!field_applies(loader, field, key, &r))
 			return r;
-		if (tnode_null(pair->value) && field->type != FIELD_CUSTOM)
+		if (tnode_null(pair->value))
 			return 0; /* all defaults */
 		seen[k] |= UINT64_C(1) << (field - sets[k].fields);
 		return field_parse(loader, field, pair->value, sets[k].base);
