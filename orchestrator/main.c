@@ -10,6 +10,11 @@
 const struct verb verbs[] = {
 	{ "up", "deploy", "[FILE]", "makes a lab and leaves it running", up_opts, verb_up, NULL },
 	{ "down", "destroy", "[LAB or FILE…]", "takes a lab away", down_opts, verb_down, NULL },
+	{ "run", NULL, "[FILE] -- COMMAND…", "makes a lab, runs a command beside it, takes it away",
+	  run_opts, verb_run,
+	  "The command runs on the host, with TAPNET_LAB set. The exit status is the command's, 128 +\n"
+	  "the number of the signal that ended it, 127 when it is not found, 126 when it cannot be\n"
+	  "executed, and 125 when the lab could not be made or not be taken away.\n" },
 	{ "status", "inspect", NULL, "what is there, and where kernel and plan differ", status_opts,
 	  verb_status, NULL },
 	{ "list", NULL, NULL, "your labs", list_opts, verb_list, NULL },

@@ -174,10 +174,12 @@ static bool to_option(struct args *args)
 	return true;
 }
 
-/* Words after the options of exec and run are a command's, options of its own included. */
+/* Words after the options of exec are a command's, options of its own included; of run, after "--". */
 static bool stops_at_operand(const struct args *args)
 {
-	return args->verb->args && strstr(args->verb->args, "COMMAND");
+	const char *words = args->verb->args;
+
+	return words && strstr(words, "COMMAND") && !strstr(words, " -- COMMAND");
 }
 
 int args_next(struct args *args)

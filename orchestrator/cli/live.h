@@ -2,6 +2,8 @@
 #ifndef TAPNET_CLI_LIVE_H
 #define TAPNET_CLI_LIVE_H
 
+#include <stdio.h>
+
 #include "cli/cli.h"
 #include "run/run.h"
 
@@ -9,13 +11,15 @@ struct live_options {
 	struct load_options load;
 	int64_t timeout_ms, ttl_ms; /* 0: the default, none */
 	bool foreground, keep, replace, quiet;
+	bool apart; /* stdout is another's: what the lab says goes to stderr */
 };
 
 struct live {
 	struct loaded loaded;
 	struct up_request request;
 	struct labdir dir;
-	int fd; /* its reports */
+	int fd;			    /* its reports */
+	FILE *out;		    /* for what its commands print */
 	int64_t start_ms, deadline; /* of io_now_ms(); deadline 0: none */
 	bool failed, stopping, progress, progress_shown;
 	enum exit_status status; /* when failed */

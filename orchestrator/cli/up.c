@@ -112,7 +112,8 @@ static int already(const struct live_options *options, struct labdir *dir, const
 	}
 	same = journal_same(&journal, &live->request.meta, live->request.plan);
 	if (same && journal.head->state == JOURNAL_READY) {
-		(void)printf("%s is already up, from the same plan\n", dir->name);
+		(void)fprintf(options->apart ? stderr : stdout,
+			      "%s is already up, from the same plan\n", dir->name);
 		return EXIT_FINE;
 	}
 	if (!options->replace) {
@@ -219,7 +220,7 @@ static void show_output(const struct live *live, const struct report *report)
 		return;
 	step = &plan->steps[report->value];
 	show_command(&((const struct op_exec *)step->args)->program, &command);
-	(void)printf("%s$ %s\n", step->what, command.text);
+	(void)fprintf(live->out, "%s$ %s\n", step->what, command.text);
 	for (uint32_t i = 0; i < report->len;) {
 		struct strbuf line autostr = STRBUF_INIT;
 		const char *text = report->text + i;
@@ -228,10 +229,10 @@ static void show_output(const struct live *live, const struct report *report)
 
 		len = nl ? (size_t)(nl - text) : len;
 		strbuf_safe(&line, text, len && text[len - 1] == '\r' ? len - 1 : len);
-		(void)printf("  %s\n", line.text);
+		(void)fprintf(live->out, "  %s\n", line.text);
 		i += (uint32_t)len + 1;
 	}
-	(void)fflush(stdout);
+	(void)fflush(live->out);
 }
 
 static void show_progress(struct live *live, uint32_t done)
@@ -372,6 +373,7 @@ int live_start(const struct live_options *options, struct live *live)
 	r = prepare(options, live);
 	if (r != GO_ON)
 		return r == EXIT_FINE ? LIVE_ALREADY : r;
+	live->out = options->apart ? stderr : stdout;
 	live->progress = isatty(2) && !options->quiet;
 	live->start_ms = io_now_ms();
 	live->deadline =
