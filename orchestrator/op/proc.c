@@ -353,9 +353,6 @@ void proc_ended(struct ctx *ctx, struct proc *proc)
 	char words[64], text[128];
 	int n;
 
-	while (proc->master >= 0 && io_wait(proc->master, 1 /* POLLIN */, io_now_ms()) > 0)
-		if (!proc_read(proc, NULL, NULL))
-			break;
 	if (spawn_wait(proc->spawned.pidfd, io_now_ms(), &proc->status) < 0)
 		proc->status = 0;
 	fd_closep(&proc->spawned.pidfd);

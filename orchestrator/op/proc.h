@@ -41,7 +41,8 @@ struct proc *ctx_proc(struct ctx *ctx, uint32_t step);
 typedef void proc_sink(void *arg, struct proc *proc, const char *data, size_t len);
 bool proc_read(struct proc *proc, proc_sink *sink, void *arg);
 
-/* Its pidfd became readable: reaps it, says so in its log, decides what comes next. */
+/* Its pidfd became readable, and its last words are read: reaps it, says so in its log, decides
+ * what comes next. */
 void proc_ended(struct ctx *ctx, struct proc *proc);
 
 /* Starts it again on the fds that we held. 0 or -errno. */

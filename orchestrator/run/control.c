@@ -184,7 +184,7 @@ static bool do_console(struct loop *loop, struct client *client, const char *nam
 	}
 	if (len)
 		(void)send(client->fd, proc->tail + at, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	return true;
+	return proc->state != PROC_ENDED; /* who has ended says no more */
 }
 
 /* Answered by control_restarted(), when it runs again. */

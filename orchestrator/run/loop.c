@@ -17,6 +17,8 @@
 #include "base/io.h"
 #include "sys/pidfd.h"
 
+#define LAST_READS 64 /* of who has ended: what it left may write on for ever */
+
 enum watch {
 	WATCH_SIGNAL,
 	WATCH_GUARDIAN,
@@ -121,7 +123,14 @@ static void on_end(struct loop *loop, struct proc *proc)
 	(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, proc->spawned.pidfd, NULL);
 	if (proc->master >= 0)
 		(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, proc->master, NULL);
+	for (int i = 0; i < LAST_READS && proc->master >= 0; i++)
+		if (io_wait(proc->master, POLLIN, io_now_ms()) <= 0 ||
+		    !proc_read(proc, to_consoles, loop))
+			break;
 	proc_ended(loop->ctx, proc);
+	for (int i = 0; proc->state == PROC_ENDED && i < CLIENTS_MAX; i++)
+		if (loop->clients[i].fd >= 0 && loop->clients[i].console == proc)
+			client_close(loop, &loop->clients[i]);
 }
 
 static void on_client(struct loop *loop, struct client *client)
