@@ -23,6 +23,14 @@ const struct verb verbs[] = {
 	  "signal that ended it, 127 when it is not found, 126 when it cannot be executed, and 125\n"
 	  "for all that goes wrong before.\n" },
 	{ "shell", NULL, "NODE", "a shell in a node", shell_opts, verb_shell, NULL },
+	{ "console", NULL, "NODE[.SERVICE]", "the terminal of a guest or service; Ctrl-] leaves",
+	  console_opts, verb_console,
+	  "When the input is no terminal, it is passed on, and what comes is printed until the guest\n"
+	  "ends.\n" },
+	{ "logs", NULL, "[NODE[.SERVICE]]", "what guests, services, hooks and exec printed", logs_opts,
+	  verb_logs, NULL },
+	{ "restart", NULL, "NODE[.SERVICE]", "starts a guest or service anew; its links are kept",
+	  restart_opts, verb_restart, NULL },
 	{ "validate", NULL, "[FILE]", "checks a lab file; makes nothing", validate_opts,
 	  verb_validate, NULL },
 	{ "plan", NULL, "[FILE]", "shows every step, in order, with its undo", plan_opts, verb_plan,

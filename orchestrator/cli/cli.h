@@ -108,6 +108,8 @@ struct running {
 int cli_find(const char *name, struct running *ret_running);
 /* As cli_find(), without reading the journal. name_out has room for a lab's name. */
 int cli_find_name(const char *name, char name_out[64]);
+/* The name of the lab of ./lab.yaml; with up only if it is. */
+bool cli_here(char name_out[64], bool up);
 void running_free(struct running *running);
 #define autorunning __attribute__((cleanup(running_free)))
 
@@ -156,11 +158,15 @@ int verb_exec(const struct verb *verb, int argc, char **argv);
 int verb_shell(const struct verb *verb, int argc, char **argv);
 int verb_status(const struct verb *verb, int argc, char **argv);
 int verb_list(const struct verb *verb, int argc, char **argv);
+int verb_console(const struct verb *verb, int argc, char **argv);
+int verb_logs(const struct verb *verb, int argc, char **argv);
+int verb_restart(const struct verb *verb, int argc, char **argv);
 int verb_schema(const struct verb *verb, int argc, char **argv);
 int verb_version(const struct verb *verb, int argc, char **argv);
 int verb_help(const struct verb *verb, int argc, char **argv);
 
 extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[],
-	exec_opts[], shell_opts[], status_opts[], list_opts[];
+	exec_opts[], shell_opts[], status_opts[], list_opts[], console_opts[],
+	logs_opts[], restart_opts[];
 
 #endif

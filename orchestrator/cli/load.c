@@ -108,8 +108,7 @@ static bool is_up(const char *name)
 	return labdir_open(name, false, &dir, &err) == 0 && labdir_alive(&dir);
 }
 
-/* The name of the lab of ./lab.yaml; the file need not be valid. */
-static bool here(char name_out[64])
+bool cli_here(char name_out[64], bool up)
 {
 	struct arena arena = ARENA_NONE;
 	struct diags diags = { 0 };
@@ -121,7 +120,7 @@ static bool here(char name_out[64])
 	if (access(LAB_FILE, R_OK) < 0 || arena_init(&arena, 0, &err) < 0)
 		return false;
 	if (lab_load(&arena, LAB_FILE, &options, kinds, &diags, &lab, &err) == 0 &&
-	    is_up(lab->name.s)) {
+	    (!up || is_up(lab->name.s))) {
 		(void)snprintf(name_out, 64, "%s", lab->name.s);
 		found = true;
 	}
@@ -146,7 +145,7 @@ int cli_find_name(const char *name, char name_out[64])
 		(void)snprintf(name_out, 64, "%s", name);
 		return 0;
 	}
-	if (here(name_out))
+	if (cli_here(name_out, true))
 		return 0;
 	if (labdir_each(count_lab, &only, &err) < 0) {
 		cli_error(&err);
