@@ -374,7 +374,7 @@ int live_start(const struct live_options *options, struct live *live)
 	if (r != GO_ON)
 		return r == EXIT_FINE ? LIVE_ALREADY : r;
 	live->out = options->apart ? stderr : stdout;
-	live->progress = isatty(2) && !options->quiet;
+	live->progress = cli_colour(2) && !options->quiet; /* it is redrawn with escapes */
 	live->start_ms = io_now_ms();
 	live->deadline =
 		live->start_ms + live->request.timeout_ms + run_down_ms(live->request.plan);
