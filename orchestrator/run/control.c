@@ -122,6 +122,18 @@ static bool do_status(struct loop *loop, const struct client *client, struct jso
 
 /* ---- enter: what exec and shell need of a node */
 
+/* Is there a namespace behind the space's fd? It is reserved from the start, and not every lab needs
+ * a switch. */
+static bool space_made(const struct loop *loop, uint32_t space)
+{
+	const struct plan *plan = loop->ctx->plan;
+
+	for (int i = 0; i < plan->n_steps; i++)
+		if (plan->steps[i].op == OP_NETNS && plan->steps[i].space == space)
+			return slot_get(&loop->ctx->slots[i]) == SLOT_DONE;
+	return false;
+}
+
 static bool do_enter(struct loop *loop, const struct client *client, const struct plan_node *node)
 {
 	const struct plan *plan = loop->ctx->plan;
@@ -131,6 +143,8 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 
 	if (node->guest)
 		return refuse(client, "a guest has no namespace to enter");
+	if (!space_made(loop, node->space))
+		return refuse(client, "it is not there yet");
 	fds[0] = plan->spaces[node->space].fd;
 	o = json_object_new_object();
 	if (node->cell_step >= 0) {
@@ -159,7 +173,8 @@ static bool do_space(struct loop *loop, const struct client *client, struct json
 
 	if (space < 0 || space >= plan->n_spaces || plan->spaces[space].fd < 0)
 		return refuse(client, "no such namespace");
-	return answer_fds(client, json_object_new_object(), &plan->spaces[space].fd, 1);
+	return answer_fds(client, json_object_new_object(), &plan->spaces[space].fd,
+			  space_made(loop, (uint32_t)space) ? 1 : 0);
 }
 
 /* ---- console, restart, down */
