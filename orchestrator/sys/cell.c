@@ -80,7 +80,7 @@ static int cell_fds(int guardian, int signals, int report)
 			return -errno;
 	}
 	for (int i = 0; i < (int)COUNT(from); i++)
-		if (null < 0 || dup2(null, i) < 0)
+		if (null < 0 || dup2(null, i) < 0) /* not CLOEXEC: 0, 1, 2 are always there */
 			return -errno;
 	for (int i = 0; i < (int)COUNT(from); i++)
 		if (dup3(up[i], first + i, O_CLOEXEC) < 0)

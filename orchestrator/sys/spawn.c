@@ -296,7 +296,8 @@ static int step_fds(struct child *child)
 	for (int i = 0; i < child->n_fds && r == 0; i++)
 		r = fd_lift(&child->fds[i].from, highest);
 	for (int i = 0; i < child->n_fds && r == 0; i++)
-		if (dup2(child->fds[i].from, child->fds[i].to) < 0)
+		if (dup2(child->fds[i].from, /* not CLOEXEC: the program is to have it */
+			 child->fds[i].to) < 0)
 			r = -errno;
 	return r;
 }
