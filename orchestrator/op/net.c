@@ -29,7 +29,7 @@ static int netns_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	if (fd < 0)
 		return fd;
 	ctx->space = ctx_step(ctx, i)->space;
-	ctx->slots[i].inode = ns_inode(fd);
+	ctx->slots[i].ns = (struct ns_id){ ns_inode(fd), ns_cookie() };
 	return 0;
 }
 

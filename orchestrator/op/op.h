@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "op/step.h"
 #include "sys/nlw.h"
+#include "sys/ns.h"
 #include "sys/spawn.h"
 
 enum slot_state {
@@ -31,7 +32,7 @@ enum slot_state {
 struct slot {
 	uint32_t state;		/* enum slot_state; written last */
 	uint32_t ifindex;	/* of an object in the host's namespace */
-	uint64_t inode;		/* of a namespace */
+	struct ns_id ns;	/* of a namespace */
 	struct spawn_mark mark; /* of a program */
 };
 

@@ -128,6 +128,26 @@ static int victims_wait(struct victims *victims, int64_t deadline)
 	return left;
 }
 
+/* The same for inits of cells. When worker and guardian are dead, the programs that joined a cell
+ * are the children of the host's init, and where that does not reap (in many a container) the
+ * cell's own init never gets to its end. It is enough that it has let go. */
+static int cells_wait(const struct ctx *ctx, struct victims *cells, int64_t deadline)
+{
+	int left = victims_wait(cells, ctx->have_fds ? deadline : io_now_ms());
+
+	while (left && !ctx->have_fds) {
+		left = 0;
+		for (int i = 0; i < cells->n; i++)
+			left += cells->v[i].pidfd >= 0 &&
+				!spawn_let_go(ctx->slots[cells->v[i].step].mark.pid);
+		if (left && io_now_ms() >= deadline)
+			break;
+		if (left)
+			(void)poll(NULL, 0, 1);
+	}
+	return left;
+}
+
 static void victims_free(struct victims *victims)
 {
 	for (int i = 0; i < victims->n; i++)
@@ -173,12 +193,13 @@ static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 	victims_free(&victims);
 }
 
-/* Daemons of hooks, helpers of a killed worker: whatever came to us as their reaper. */
-static void stop_orphans(struct teardown_result *result)
+/* Daemons of hooks, helpers of a killed worker: whatever came to guardian or worker as their
+ * reaper. The children of a `gc` may be those of the shell that became it. */
+static void stop_orphans(const struct ctx *ctx, struct teardown_result *result)
 {
 	int64_t deadline = io_now_ms() + KILL_MS;
 
-	for (;;) {
+	while (ctx->have_fds) {
 		FILE *f autofile = fopen("/proc/thread-self/children", "re");
 		bool any = false;
 		int pid;
@@ -209,35 +230,38 @@ static void stop_programs(struct ctx *ctx, struct teardown_result *result)
 	if (victims_wait(&procs, io_now_ms() + grace_of(ctx, &procs)))
 		victims_signal(&procs, SIGKILL);
 	victims_signal(&cells, SIGKILL); /* and everything in their pid namespaces */
-	stop_orphans(result); /* an init ends only when the programs that joined it are reaped */
+	stop_orphans(ctx,
+		     result); /* an init ends only when the programs that joined it are reaped */
 	if (victims_wait(&procs, io_now_ms() + KILL_MS) ||
-	    victims_wait(&cells, io_now_ms() + KILL_MS))
+	    cells_wait(ctx, &cells, io_now_ms() + KILL_MS))
 		problem(result, "a guest or service cannot be killed");
 	victims_free(&procs);
 	victims_free(&cells);
 }
 
-static int by_value(const void *a, const void *b)
+static int by_inode(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct ns_id *x = a, *y = b;
 
-	return x < y ? -1 : x > y;
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
-/* What `exec` and `shell` left in a node is found by the node's inode. */
+/* What `exec` and `shell` left in a node is found by the node's namespace. Where we do not hold it,
+ * it may be dead and its inode another's: then only one with a cookie is known for sure. */
 static void stop_inside(struct ctx *ctx, struct teardown_result *result)
 {
-	uint64_t *inodes autofree = calloc((size_t)ctx->plan->n_steps + 1, sizeof *inodes);
+	struct ns_id *ids autofree = calloc((size_t)ctx->plan->n_steps + 1, sizeof *ids);
 	struct err err;
 	int n = 0, r;
 
-	for (int i = 0; inodes && i < ctx->plan->n_steps; i++)
-		if (ctx->plan->steps[i].op == OP_NETNS && ctx->slots[i].inode)
-			inodes[n++] = ctx->slots[i].inode;
+	for (int i = 0; ids && i < ctx->plan->n_steps; i++)
+		if (ctx->plan->steps[i].op == OP_NETNS && ctx->slots[i].ns.inode &&
+		    (ctx->have_fds || ctx->slots[i].ns.cookie))
+			ids[n++] = ctx->slots[i].ns;
 	if (!n)
 		return;
-	qsort(inodes, (size_t)n, sizeof *inodes, by_value);
-	r = ns_kill_inside(inodes, n, io_now_ms() + KILL_MS, &err);
+	qsort(ids, (size_t)n, sizeof *ids, by_inode);
+	r = ns_kill_inside(ids, n, io_now_ms() + KILL_MS, &err);
 	if (r < 0)
 		problem(result, "%s", err.msg);
 	else
@@ -335,12 +359,13 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 
 	*result = (struct teardown_result){ .problems = STRBUF_INIT };
 	journal->head->state = JOURNAL_DOWN;
+	ctx->wait = plain_wait; /* a worker's own loop is closed by now */
 	stop_commands(ctx, result);
 	stop_programs(ctx, result);
 	stop_inside(ctx, result);
 	count_made(ctx, result);
 	down_hooks(ctx, result);
-	stop_orphans(result);
+	stop_orphans(ctx, result);
 	sensing = result->namespaces > 0 && ns_sensor_arm(&sensor, &err) == 0;
 	if (ctx->have_fds)
 		delete_groups(ctx, result);

@@ -106,11 +106,23 @@ uint64_t ns_inode(int fd)
 	return fstat(fd, &st) < 0 ? 0 : st.st_ino;
 }
 
+uint64_t ns_cookie(void)
+{
+	autofd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t len = sizeof cookie;
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
+		return 0;
+	return cookie;
+}
+
 /* ---- processes inside */
 
 struct ns_hunt {
-	const uint64_t *inodes;
+	const struct ns_id *ids;
 	size_t n;
+	int self;		   /* the namespace that we are in */
 	int proc;		   /* /proc */
 	int pidfds[NS_KILL_ROUND]; /* killed in this round, not waited for yet */
 	int n_pidfds, killed;
@@ -118,22 +130,37 @@ struct ns_hunt {
 
 static int by_inode(const void *a, const void *b)
 {
-	const uint64_t *x = a, *y = b;
+	const struct ns_id *x = a, *y = b;
 
-	return *x < *y ? -1 : *x > *y;
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+/* Looks at the cookie from inside, and comes back. */
+static bool hunt_has_cookie(const struct ns_hunt *hunt, const char *path, uint64_t cookie)
+{
+	autofd int fd = openat(hunt->proc, path, O_RDONLY | O_CLOEXEC);
+	bool same;
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		return false;
+	same = ns_cookie() == cookie;
+	(void)setns(hunt->self, CLONE_NEWNET);
+	return same;
 }
 
 static bool hunt_is_inside(const struct ns_hunt *hunt, pid_t pid)
 {
 	char path[32];
 	struct stat st;
-	uint64_t inode;
+	struct ns_id key;
+	const struct ns_id *id;
 
 	(void)snprintf(path, sizeof path, "%d/ns/net", pid);
 	if (fstatat(hunt->proc, path, &st, 0) < 0)
 		return false; /* gone, a zombie, or not ours to look at */
-	inode = st.st_ino;
-	return bsearch(&inode, hunt->inodes, hunt->n, sizeof inode, by_inode) != NULL;
+	key = (struct ns_id){ .inode = st.st_ino };
+	id = bsearch(&key, hunt->ids, hunt->n, sizeof key, by_inode);
+	return id && (!id->cookie || hunt_has_cookie(hunt, path, id->cookie));
 }
 
 /* The pid may have been given to another process since it was seen: looked at again through a
@@ -189,13 +216,16 @@ static int hunt_wait(struct ns_hunt *hunt, int64_t deadline)
 	return r;
 }
 
-int ns_kill_inside(const uint64_t *inodes, int n, int64_t deadline, struct err *err)
+int ns_kill_inside(const struct ns_id *ids, int n, int64_t deadline, struct err *err)
 {
-	struct ns_hunt hunt = { .inodes = inodes, .n = (size_t)n };
+	autofd int self = n > 0 ? ns_self("net", err) : -1;
+	struct ns_hunt hunt = { .ids = ids, .n = (size_t)n, .self = self };
 	int before, r, waited;
 
 	if (n <= 0)
 		return 0;
+	if (self < 0)
+		return self;
 	do { /* again until none was found: one may have forked meanwhile */
 		before = hunt.killed;
 		r = hunt_scan(&hunt);

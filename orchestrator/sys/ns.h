@@ -19,13 +19,22 @@ int ns_make_net(int at, int64_t deadline, struct err *err);
 /* Enters a namespace; the thread stays there. 0 or -errno. */
 int ns_enter_net(int fd, struct err *err);
 
-/* Inode number of the namespace behind fd: its identity. 0 when it cannot be told. */
-uint64_t ns_inode(int fd);
+/* Which namespace it is. The inode tells it from all that exist; a dead one's is soon given to the
+ * next, which the cookie (unique since boot; 0: not known) tells apart. */
+struct ns_id {
+	uint64_t inode, cookie;
+};
 
-/* Kills (SIGKILL) every process whose network namespace has one of the n inodes (sorted
- * ascending), our own process excepted, and waits until they are gone or the deadline. Returns
- * how many were killed, or -errno (-ETIMEDOUT when some remain). */
-int ns_kill_inside(const uint64_t *inodes, int n, int64_t deadline, struct err *err);
+/* Inode number of the namespace behind fd. 0 when it cannot be told. */
+uint64_t ns_inode(int fd);
+/* Cookie of the network namespace that the thread is in. 0 where the kernel has none (before 5.14). */
+uint64_t ns_cookie(void);
+
+/* Kills (SIGKILL) every process whose network namespace is one of the n (sorted by inode), our own
+ * process excepted, and waits until they are gone or the deadline. An id without a cookie is for
+ * namespaces that the caller holds. Returns how many were killed, or -errno (-ETIMEDOUT when some
+ * remain). */
+int ns_kill_inside(const struct ns_id *ids, int n, int64_t deadline, struct err *err);
 
 /* Tells when the kernel has really let go of every namespace dropped between arm and wait:
  * cleanup runs in order on one queue, so when a namespace dropped last is gone, all are. It is

@@ -95,6 +95,15 @@ int spawn_pidfd(pid_t pid, uint64_t start_time)
 	return spawn_start_time(pid) == start_time ? take_fd(&fd) : -ESRCH;
 }
 
+/* The kernel gives up a task's namespaces after its memory and fds; there is no link to show then. */
+bool spawn_let_go(pid_t pid)
+{
+	char path[32], text[64];
+
+	(void)snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+	return readlink(path, text, sizeof text) < 0 && (errno == ENOENT || errno == ESRCH);
+}
+
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err)
 {
 	autofd int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC),

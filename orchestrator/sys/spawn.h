@@ -109,6 +109,10 @@ uint64_t spawn_start_time(pid_t pid);
 /* pidfd of the process that has this pid and start time; -ESRCH when it is gone. */
 int spawn_pidfd(pid_t pid, uint64_t start_time);
 
+/* Has it let go of its fds and namespaces? True of a zombie, and of a cell's init that cannot end
+ * because nobody reaps the programs that joined it. */
+bool spawn_let_go(pid_t pid);
+
 /* A pseudo-terminal, both ends CLOEXEC, master O_NONBLOCK, 24 × 80. */
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err);
 

@@ -87,34 +87,54 @@ static void sleeper(int netns, struct spawned *ret_spawned)
 
 static int by_inode(const void *a, const void *b)
 {
-	const uint64_t *x = a, *y = b;
+	const struct ns_id *x = a, *y = b;
 
-	return *x < *y ? -1 : *x > *y;
+	return x->inode < y->inode ? -1 : x->inode > y->inode;
 }
 
 static void all_inside_are_killed(void **state)
 {
 	struct spawned inside[300], outside;
-	uint64_t inodes[3];
+	struct ns_id ids[3];
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		must(ns_make_net(AT + i, in_ms(LONG_MS), &err));
-		inodes[i] = ns_inode(AT + i);
+		ids[i] = (struct ns_id){ ns_inode(AT + i), i ? ns_cookie() : 0 };
 	}
-	qsort(inodes, 3, sizeof *inodes, by_inode);
+	qsort(ids, 3, sizeof *ids, by_inode);
 	sleeper(home, &outside);
 	for (size_t i = 0; i < COUNT(inside); i++) /* more than one round */
 		sleeper(AT + (int)(i % 3), &inside[i]);
 	/* We are inside ourselves, and are spared. */
-	assert_int_equal(must(ns_kill_inside(inodes, 3, in_ms(LONG_MS), &err)), (int)COUNT(inside));
+	assert_int_equal(must(ns_kill_inside(ids, 3, in_ms(LONG_MS), &err)), (int)COUNT(inside));
 	for (size_t i = 0; i < COUNT(inside); i++)
 		assert_int_equal(testing_exit(&inside[i]), SIGKILL);
-	assert_int_equal(must(ns_kill_inside(inodes, 3, in_ms(LONG_MS), &err)), 0);
-	assert_int_equal(must(ns_kill_inside(inodes, 0, in_ms(LONG_MS), &err)), 0);
+	assert_int_equal(must(ns_kill_inside(ids, 3, in_ms(LONG_MS), &err)), 0);
+	assert_int_equal(must(ns_kill_inside(ids, 0, in_ms(LONG_MS), &err)), 0);
 	assert_int_equal(io_wait(outside.pidfd, POLLIN, in_ms(0)), 0);
 	assert_int_equal(pidfd_signal(outside.pidfd, SIGKILL), 0);
 	assert_int_equal(testing_exit(&outside), SIGKILL);
+	assert_childless();
+}
+
+static void a_namespace_of_the_same_inode_is_not_meant(void **state)
+{
+	struct spawned inside;
+	struct ns_id id;
+
+	(void)state;
+	must(ns_make_net(AT, in_ms(LONG_MS), &err));
+	id = (struct ns_id){ ns_inode(AT), ns_cookie() };
+	assert_true(id.cookie != 0);
+	sleeper(AT, &inside);
+	must(ns_enter_net(home, &err));
+	id.cookie++;
+	assert_int_equal(must(ns_kill_inside(&id, 1, in_ms(LONG_MS), &err)), 0);
+	id.cookie--;
+	assert_true(ns_cookie() != id.cookie); /* it came back from its look */
+	assert_int_equal(must(ns_kill_inside(&id, 1, in_ms(LONG_MS), &err)), 1);
+	assert_int_equal(testing_exit(&inside), SIGKILL);
 	assert_childless();
 }
 
@@ -197,6 +217,7 @@ int main(void)
 		TEST(what_is_no_namespace),
 		TEST(waits_for_room),
 		TEST(all_inside_are_killed),
+		TEST(a_namespace_of_the_same_inode_is_not_meant),
 		TEST(the_sensor_leaves_no_trace),
 		TEST(the_sensor_keeps_its_deadline),
 		TEST(the_sensor_tells_the_truth),
