@@ -163,7 +163,7 @@ static const struct node_kind *nodes_kind(struct loader *loader, const struct te
 	const char *names[32], *hint;
 	size_t n = 0;
 
-	for (; loader->kinds[n] && n < COUNT(names); n++) {
+	for (; n < COUNT(names) && loader->kinds[n]; n++) {
 		names[n] = loader->kinds[n]->name;
 		if (!str_eq(names[n], name->s))
 			continue;
