@@ -118,6 +118,21 @@ static struct br *add_br(struct planner *planner, struct seg *seg)
 	return br;
 }
 
+/* Devices that a new namespace holds, or may hold, and words that /proc/sys/net uses beside them. */
+static void check_bridge_name(struct planner *planner, const struct bridge *bridge)
+{
+	static const char *const taken[] = { "lo",	"all",	   "default", "tunl0",	   "sit0",
+					     "gre0",	"gretap0", "erspan0", "ip_vti0",   "ip6_vti0",
+					     "ip6tnl0", "ip6gre0", "bond0",   "teql0" };
+
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+		if (str_eq(bridge->name, taken[i])) {
+			diag_add(planner->diags, bridge->pos,
+				 "\"%s\" is a name of the kernel's own", bridge->name);
+			diag_hint(planner->diags, "call the bridge something else");
+		}
+}
+
 static void assign_bridges(struct planner *planner)
 {
 	const struct lab *lab = planner->lab;
@@ -126,6 +141,8 @@ static void assign_bridges(struct planner *planner)
 		const struct bridge *bridge = lab->bridges[i];
 		struct br *br = add_br(planner, arena_alloc(planner->arena, sizeof(struct seg)));
 
+		if (!bridge->host.s)
+			check_bridge_name(planner, bridge);
 		br->bridge = bridge;
 		br->label = bridge->name;
 		br->mtu = bridge->mtu;
