@@ -140,6 +140,8 @@ const char *cli_state(const struct running *running, bool have_journal);
 
 /* ---- foreground.c */
 
+/* Is the caller in front of its terminal, which is fd 0? */
+bool cli_in_front(void);
 /* Runs a command at the caller's terminal to its end: its exit status, 128 + its signal, or ours:
  * 125, 126, 127, with the reason told. lab (-1: none) is readable when its lab ends before it. */
 int cli_foreground(const struct spawn *spawn, int lab);

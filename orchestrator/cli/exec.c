@@ -26,6 +26,7 @@ struct inside {
 	int control;
 	char *cwd;
 	const char *env[4]; /* beside that of lab and node */
+	bool shell;
 };
 
 static void inside_free(struct inside *inside)
@@ -100,6 +101,7 @@ static int run_in(const struct inside *inside, const struct plan_node *node, cha
 	spawn.env = (const char *const *)filled.env;
 	spawn.cwd = inside->cwd;
 	spawn.cwd_optional = true;
+	spawn.own_group = inside->shell && cli_in_front();
 	return cli_foreground(&spawn, -1);
 }
 
@@ -219,6 +221,7 @@ int verb_shell(const struct verb *verb, int argc, char **argv)
 		return EXIT_OWN;
 	(void)snprintf(prompt, sizeof prompt, "PS1=%s %s# ", inside.running.dir.name, node->name);
 	inside.env[inside.env[0] ? 1 : 0] = prompt;
+	inside.shell = true;
 	shell_argv(path && access(path, X_OK) == 0 ? path : fallback, words);
 	return run_in(&inside, node, words);
 }

@@ -68,6 +68,11 @@ static bool wait_end(int pidfd, int signals, int lab, int *ret_status)
 	return lost;
 }
 
+bool cli_in_front(void)
+{
+	return isatty(STDIN_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp();
+}
+
 /* A shell with job control leaves the terminal to a process group that is no more. */
 static void take_terminal(void)
 {
@@ -88,7 +93,7 @@ static int exit_status(int status)
 
 int cli_foreground(const struct spawn *spawn, int lab)
 {
-	bool terminal = isatty(STDIN_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp(), lost;
+	bool terminal = cli_in_front(), lost;
 	struct spawned spawned = SPAWNED_NONE;
 	sigset_t before;
 	autofd int signals = signals_open(&before);
@@ -107,5 +112,7 @@ int cli_foreground(const struct spawn *spawn, int lab)
 	if (terminal)
 		take_terminal();
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (lost)
+		cli_complain("%s: its lab came down before it ended", spawn->argv[0]);
 	return lost ? EXIT_OWN : exit_status(status);
 }

@@ -197,13 +197,24 @@ int child_mount_hosts(const char *hosts)
 	return mount(hosts, "/etc/hosts", NULL, MS_BIND, NULL) < 0 ? -errno : 0;
 }
 
+/* A background group may take the terminal while it blocks SIGTTOU. */
+static int group_front(int terminal)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTTOU);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL); /* until all are unblocked, before the execve */
+	return setpgid(0, 0) < 0 || tcsetpgrp(terminal, getpid()) < 0 ? -errno : 0;
+}
+
 /* In the foreground the session is the caller's, and so is its terminal. */
 static int step_session(struct child *child)
 {
 	const struct spawn *spawn = child->spawn;
 
 	if (spawn->foreground)
-		return 0;
+		return spawn->own_group ? group_front(spawn->in) : 0;
 	if (setsid() < 0)
 		return -errno;
 	return spawn->tty >= 0 && ioctl(spawn->tty, TIOCSCTTY, 0) < 0 ? -errno : 0;

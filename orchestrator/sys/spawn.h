@@ -51,6 +51,8 @@ struct spawn {
 	int64_t uid, gid;	 /* -1: as the caller */
 	struct spawn_mark *mark; /* NULL: none */
 	bool foreground;	 /* keep the caller's session and terminal (exec, shell) */
+	bool own_group; /* then: a process group of its own, in front of that terminal (in):
+				    in a pid namespace a shell sees no other */
 };
 
 struct spawned {
