@@ -12,31 +12,31 @@ const struct verb verbs[] = {
 	{ "down", "destroy", "[LAB or FILE…]", "takes a lab away", down_opts, verb_down, NULL },
 	{ "run", NULL, "[FILE] -- COMMAND…", "makes a lab, runs a command beside it, takes it away",
 	  run_opts, verb_run,
-	  "The command runs on the host, with TAPNET_LAB set. The exit status is the command's, 128 +\n"
-	  "the number of the signal that ended it, 127 when it is not found, 126 when it cannot be\n"
-	  "executed, and 125 when the lab could not be made or not be taken away.\n" },
+	  "The command runs on the host, with TAPNET_LAB set. The exit status is the command's,\n"
+	  "128 + the number of the signal that ended it, 127 when it is not found, 126 when it\n"
+	  "cannot be executed, and 125 when the lab could not be made or not be taken away.\n" },
 	{ "status", "inspect", NULL, "what is there, and where kernel and plan differ", status_opts,
 	  verb_status, NULL },
 	{ "list", NULL, NULL, "your labs", list_opts, verb_list, NULL },
 	{ "exec", NULL, "NODE [--] COMMAND…", "runs a command in a node", exec_opts, verb_exec,
 	  "With --all no NODE is named. The exit status is the command's, 128 + the number of the\n"
-	  "signal that ended it, 127 when it is not found, 126 when it cannot be executed, and 125\n"
-	  "for all that goes wrong before.\n" },
+	  "signal that ended it, 127 when it is not found, 126 when it cannot be executed, and\n"
+	  "125 for all that goes wrong before.\n" },
 	{ "shell", NULL, "NODE", "a shell in a node", shell_opts, verb_shell, NULL },
 	{ "console", NULL, "NODE[.SERVICE]", "the terminal of a guest or service; Ctrl-] leaves",
 	  console_opts, verb_console,
-	  "When the input is no terminal, it is passed on, and what comes is printed until the guest\n"
-	  "ends.\n" },
-	{ "logs", NULL, "[NODE[.SERVICE]]", "what guests, services, hooks and exec printed", logs_opts,
-	  verb_logs, NULL },
+	  "When the input is no terminal, it is passed on, and what comes is printed until the\n"
+	  "guest ends.\n" },
+	{ "logs", NULL, "[NODE[.SERVICE]]", "what guests, services, hooks and exec printed",
+	  logs_opts, verb_logs, NULL },
 	{ "restart", NULL, "NODE[.SERVICE]", "starts a guest or service anew; its links are kept",
 	  restart_opts, verb_restart, NULL },
 	{ "validate", NULL, "[FILE]", "checks a lab file; makes nothing", validate_opts,
 	  verb_validate, NULL },
 	{ "plan", NULL, "[FILE]", "shows every step, in order, with its undo", plan_opts, verb_plan,
 	  NULL },
-	{ "doctor", NULL, NULL, "what this kernel and user can do, and what mends the rest", no_opts,
-	  verb_doctor, NULL },
+	{ "doctor", NULL, NULL, "what this kernel and user can do, and what mends the rest",
+	  no_opts, verb_doctor, NULL },
 	{ "init", NULL, "[EXAMPLE]", "writes lab.yaml from the examples, or lists them", init_opts,
 	  verb_init, NULL },
 	{ "gc", NULL, NULL, "finishes what a crash left", gc_opts, verb_gc, NULL },

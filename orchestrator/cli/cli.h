@@ -170,7 +170,7 @@ int verb_version(const struct verb *verb, int argc, char **argv);
 int verb_help(const struct verb *verb, int argc, char **argv);
 
 extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[],
-	exec_opts[], shell_opts[], status_opts[], list_opts[], console_opts[],
-	logs_opts[], restart_opts[], init_opts[];
+	exec_opts[], shell_opts[], status_opts[], list_opts[], console_opts[], logs_opts[],
+	restart_opts[], init_opts[];
 
 #endif
