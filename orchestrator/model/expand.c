@@ -4,7 +4,6 @@
  * only the plan knows is kept between LATE_OPEN and LATE_CLOSE. `$${` writes `${`, and every other
  * `$` is the shell's.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

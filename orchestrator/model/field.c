@@ -2,7 +2,6 @@
 #include "model/field.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/fd.h"
 #include "model/load.h"

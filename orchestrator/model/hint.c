@@ -1,6 +1,4 @@
 /* hint.c - words of other tools, each with the way to say it here. */
-#include <string.h>
-
 #include "base/fd.h"
 #include "model/load.h"
 

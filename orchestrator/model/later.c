@@ -1,8 +1,6 @@
 /* later.c - tables of what the vocabulary promises and nothing builds yet: for the schema, so that
  * editors know the keys, and for the errors that say "not yet". */
-#include "model/load.h"
-
-#include <stddef.h>
+#include "model/vocab.h"
 
 const char *const later_endian[] = { "little", "big", NULL };
 const char *const later_uplink[] = { "nat", NULL };
@@ -31,6 +29,12 @@ const struct field later_limits[] = {
 	{ .name = "memory", .type = FIELD_SIZE, .help = "512M, 4G" },
 	{ .name = "pids", .type = FIELD_UINT, .help = "processes and threads" },
 	{ .name = "cpus", .type = FIELD_STRING, .help = "processors; 0.5 is half of one" },
+	{ 0 },
+};
+
+const struct field later_file[] = {
+	{ .name = "content", .type = FIELD_STRING, .help = "what is in it" },
+	{ .name = "mode", .type = FIELD_STRING, .help = "0644" },
 	{ 0 },
 };
 

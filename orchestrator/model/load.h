@@ -167,12 +167,10 @@ int parse_ip(struct loader *loader, const struct tnode *node, int family, struct
 #define NAME_MAX_LEN 63
 bool name_fine(struct loader *loader, const struct tnode *name, const char *more, size_t max);
 
-/* vocab.c, later.c: the vocabulary. */
+/* vocab.c, vocab_node.c, later.c: the vocabulary. */
 extern const struct field vocab_lab[], vocab_defaults[], vocab_node[], vocab_iface[],
 	vocab_bridge[], vocab_link[];
-extern const struct field later_helper[], later_impair[], later_limits[], later_cloud_init[],
-	later_test[];
-extern const char *const later_endian[], *const later_uplink[];
+extern const struct field vocab_hooks[], later_impair[], later_limits[], later_file[];
 
 /* hint.c: the way to say a word of another tool here, or NULL. where: the table it was met in. */
 const char *hint_foreign(const struct field *where, const char *word);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "model/load.h"
 
 struct loop {
@@ -91,19 +90,27 @@ static int loop_read(struct loader *loader, const struct tnode *spec, struct loo
 		int n = field_items(&value, &items);
 
 		*loop = (struct loop){ .name = spec->pairs[i].key->s };
-		if (!expand_name_fine(loop->name))
-			return load_error(loader, spec->pairs[i].key->pos,
-					  "\"%s\" cannot name a variable", loop->name);
+		if (!expand_name_fine(loop->name)) {
+			(void)load_error(loader, spec->pairs[i].key->pos,
+					 "\"%s\" cannot name a variable", loop->name);
+			return -EINVAL;
+		}
 		for (int k = 0; k < n; k++)
 			if (loop_item(loader, loop, items[k]))
 				r = -EINVAL;
 		if (!n)
-			r = load_error(loader, spec->pairs[i].key->pos, "for: \"%s\" has no values",
-				       loop->name);
+			(void)load_error(loader, spec->pairs[i].key->pos,
+					 "for: \"%s\" has no values", loop->name);
+		if (!loop->values) {
+			r = -EINVAL;
+			continue;
+		}
 		product *= loop->n;
-		if (!r && product > LOAD_THINGS_MAX)
-			return load_error(loader, spec->pos, "for: more than %d instances",
-					  LOAD_THINGS_MAX);
+		if (!r && product > LOAD_THINGS_MAX) {
+			(void)load_error(loader, spec->pos, "for: more than %d instances",
+					 LOAD_THINGS_MAX);
+			return -EINVAL;
+		}
 	}
 	return r;
 }
@@ -135,8 +142,8 @@ void loop_each(struct loader *loader, const struct tnode *key, const struct tnod
 		}
 		loader->diags->instance = arena_strdup(loader->arena, label.text);
 		make(loader, key, value);
-		for (i = n - 1; i >= 0 && ++at[i] == loops[i].n;
-		     i--) /* the last variable turns fastest */
+		/* As a counter does: the last variable turns fastest. */
+		for (i = n - 1; i >= 0 && ++at[i] == loops[i].n; i--)
 			at[i] = 0;
 	} while (i >= 0 && !loader->full && !diag_enough(loader->diags));
 	loader->scope.n = 0;

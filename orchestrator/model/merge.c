@@ -1,7 +1,6 @@
 /* merge.c - defaults < group < node: mappings merge key by key, all else replaces; see load.h. */
 #include <string.h>
 
-#include "base/fd.h"
 #include "model/load.h"
 
 #define MERGE_LINEAR 16
@@ -82,7 +81,7 @@ const struct tnode *tree_merge(struct loader *loader, const struct tnode *under,
 		return over;
 	map = arena_memdup(loader->arena, over, sizeof *over);
 	map->dollar |= under->dollar;
-	map->pairs = arena_calloc(loader->arena, (size_t)(n + over->n), sizeof *map->pairs);
+	map->pairs = arena_calloc(loader->arena, (size_t)n + (size_t)over->n, sizeof *map->pairs);
 	memcpy(map->pairs, under->pairs, (size_t)n * sizeof *map->pairs);
 	for (int i = 0; n > MERGE_LINEAR && i < n; i++)
 		names_put(loader->arena, &index, map->pairs[i].key->s)->thing = &map->pairs[i];

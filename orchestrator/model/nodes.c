@@ -5,7 +5,6 @@
  * instances; only what holds ${…} is copied.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "base/fd.h"
 #include "model/load.h"

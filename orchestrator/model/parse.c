@@ -38,6 +38,7 @@ int parse_device(struct loader *loader, const struct field *field, const struct 
 	return r || name_fine(loader, node, ".", NAME_DEVICE_MAX) ? r : -EINVAL;
 }
 
+/* The field's count_offset is that of mac_given. */
 int parse_iface_mac(struct loader *loader, const struct field *field, const struct tnode *node,
 		    void *value)
 {

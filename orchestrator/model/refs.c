@@ -1,5 +1,4 @@
 /* refs.c - names of other nodes, and what each node must have; see load.h. */
-#include <errno.h>
 #include <string.h>
 
 #include "base/fd.h"

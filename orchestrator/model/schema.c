@@ -5,14 +5,18 @@
  * that its values may come in, nothing at all (the default), and a string that holds ${…}.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "base/fd.h"
-#include "model/load.h"
+#include "model/vocab.h"
 
-#define REF(name) "{\"$ref\": \"#/$defs/" name "\"}"
-#define OR_VAR	  "|[$][{]"
-#define TRUTH	  "[Tt]rue|TRUE|[Oo]n|ON|[Yy]es|YES|[Ff]alse|FALSE|[Oo]ff|OFF|[Nn]o|NO"
+#define OR_VAR		   "|[$][{]"
+#define TRUTH		   "[Tt]rue|TRUE|[Oo]n|ON|[Yy]es|YES|[Ff]alse|FALSE|[Oo]ff|OFF|[Nn]o|NO"
+#define NUMBER		   "{\"type\": \"integer\", \"minimum\": 0}"
+#define NOTHING		   "{\"type\": \"null\"}"
+#define STRING_LIKE(regex) "{\"type\": \"string\", \"pattern\": \"" regex "\"}"
+#define LIST_OF(what)	   "{\"type\": \"array\", \"items\": " what "}"
+#define MAP_OF(what)	   "{\"type\": \"object\", \"additionalProperties\": " what "}"
+#define ANY_OF(a, b)	   "{\"anyOf\": [" a ", " b "]}"
 
 /* Tables that stand in one place of the schema, however often they are used. */
 static const struct {
@@ -24,6 +28,7 @@ static const struct {
 	{ vocab_bridge, "bridge", "a switch" },
 	{ vocab_link, "link", "a wire" },
 	{ later_impair, "impair", "delay, loss and the like" },
+	{ later_file, "file", "a file laid over a node's view" },
 	{ later_limits, "limits", "what may be used up" },
 };
 
@@ -59,7 +64,7 @@ static void schema_table_ref(struct schema *schema, const struct field *fields)
 {
 	for (size_t i = 0; i < COUNT(schema_defs); i++) {
 		if (schema_defs[i].fields == fields) {
-			strbuf_printf(schema->out, REF("%s"), schema_defs[i].name);
+			strbuf_printf(schema->out, SCHEMA_REF("%s"), schema_defs[i].name);
 			return;
 		}
 	}
@@ -71,7 +76,7 @@ static void schema_element(struct schema *schema, const struct field *field)
 {
 	const struct field *brief = field->scalar ? field_find(field->fields, field->scalar) : NULL;
 
-	strbuf_puts(schema->out, "{\"type\": \"null\"}, ");
+	strbuf_puts(schema->out, NOTHING ", ");
 	schema_table_ref(schema, field->fields);
 	if (brief) {
 		strbuf_puts(schema->out, ", ");
@@ -108,8 +113,8 @@ static void schema_choice(struct schema *schema, const struct field *field)
 	schema_choices(schema, field->choices, &first, &truth);
 	schema_choices(schema, field->later, &first, &truth);
 	strbuf_puts(schema->out, "]}, ");
-	strbuf_puts(schema->out,
-		    truth ? REF("truth") : "{\"type\": \"string\", \"pattern\": \"[$][{]\"}");
+	strbuf_puts(schema->out, truth ? SCHEMA_REF("truth")
+				       : "{\"type\": \"string\", \"pattern\": \"[$][{]\"}");
 }
 
 static void schema_named(struct schema *schema, const struct field *field)
@@ -127,21 +132,17 @@ static void schema_named(struct schema *schema, const struct field *field)
 
 /* Types whose schema is the same for all fields. */
 static const char *const schema_types[] = {
-	[FIELD_STRING] = REF("scalar"),
-	[FIELD_TEXT] = REF("scalar"),
-	[FIELD_PATH] = REF("scalar"),
-	[FIELD_TEXTS] = REF("scalars"),
-	[FIELD_BOOL] = REF("truth"),
-	[FIELD_SIZE] = "{\"type\": \"integer\", \"minimum\": 0}, {\"type\": \"string\", "
-		       "\"pattern\": \"^[0-9]+([KMGTkmgt]([Ii][Bb])?)?$" OR_VAR "\"}",
-	[FIELD_DURATION] = "{\"type\": \"integer\", \"minimum\": 0}, {\"type\": \"string\", "
-			   "\"pattern\": \"^[0-9]+(ms|s|m|min|h)?$" OR_VAR "\"}",
-	[FIELD_MAC] = "{\"type\": \"integer\"}, {\"type\": \"string\", "
-		      "\"pattern\": \"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$" OR_VAR "\"}",
-	[FIELD_COMMAND] = REF("command"),
-	[FIELD_COMMANDS] = REF("command") ", {\"type\": \"array\", \"items\": " REF("command") "}",
-	[FIELD_PAIRS] = "{\"type\": \"object\", \"additionalProperties\": {\"anyOf\": [{\"type\": "
-			"\"null\"}, " REF("scalar") "]}}",
+	[FIELD_STRING] = SCHEMA_REF("scalar"),
+	[FIELD_TEXT] = SCHEMA_REF("scalar"),
+	[FIELD_PATH] = SCHEMA_REF("scalar"),
+	[FIELD_TEXTS] = SCHEMA_REF("scalars"),
+	[FIELD_BOOL] = SCHEMA_REF("truth"),
+	[FIELD_SIZE] = NUMBER ", " STRING_LIKE("^[0-9]+([KMGTkmgt]([Ii][Bb])?)?$" OR_VAR),
+	[FIELD_DURATION] = NUMBER ", " STRING_LIKE("^[0-9]+(ms|s|m|min|h)?$" OR_VAR),
+	[FIELD_MAC] = NUMBER ", " STRING_LIKE("^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$" OR_VAR),
+	[FIELD_COMMAND] = SCHEMA_REF("command"),
+	[FIELD_COMMANDS] = SCHEMA_REF("command") ", " LIST_OF(SCHEMA_REF("command")),
+	[FIELD_PAIRS] = SCHEMA_REF("vars"),
 	[FIELD_CUSTOM] = NULL,
 };
 
@@ -187,7 +188,7 @@ static void schema_properties(struct schema *schema, const struct field *fields,
 		}
 		strbuf_puts(schema->out, ", \"anyOf\": [");
 		if (field->type != FIELD_MAP)
-			strbuf_puts(schema->out, "{\"type\": \"null\"}, ");
+			strbuf_puts(schema->out, NOTHING ", ");
 		schema_any(schema, field);
 		strbuf_puts(schema->out, "]}");
 	}
@@ -208,15 +209,21 @@ static void schema_table(struct schema *schema, const struct field *fields)
 	strbuf_puts(schema->out, "}}");
 }
 
-static const char schema_common[] =
-	"  \"scalar\": {\"type\": [\"string\", \"number\", \"boolean\"]},\n"
-	"  \"scalars\": {\"anyOf\": [" REF("scalar") ", {\"type\": \"array\", \"items\": " REF(
-		"scalar") "}]},\n"
-			  "  \"truth\": {\"anyOf\": [{\"type\": \"boolean\"}, {\"type\": "
-			  "\"string\", \"pattern\": \"^(" TRUTH ")$" OR_VAR "\"}]},\n"
-			  "  \"command\": {\"anyOf\": [" REF(
-				  "scalar") ", {\"type\": \"array\", \"minItems\": 1, "
-					    "\"items\": " REF("scalar") "}]}";
+#define SCALAR SCHEMA_REF("scalar")
+
+/* The definitions that fields refer to. */
+static const struct {
+	const char *name, *schema;
+} schema_common[] = {
+	{ "scalar", "{\"type\": [\"string\", \"number\", \"boolean\"]}" },
+	{ "scalars", ANY_OF(SCALAR, LIST_OF(SCALAR)) },
+	{ "truth", ANY_OF("{\"type\": \"boolean\"}", STRING_LIKE("^(" TRUTH ")$" OR_VAR)) },
+	{ "command", ANY_OF(SCALAR, LIST_OF(SCALAR)) },
+	{ "positional", LIST_OF(ANY_OF(NOTHING, SCALAR)) },
+	{ "for", MAP_OF(SCHEMA_REF("scalars")) },
+	{ "vars", MAP_OF(ANY_OF(NOTHING, SCALAR)) },
+	{ "files", MAP_OF(ANY_OF(SCALAR, SCHEMA_REF("file"))) },
+};
 
 int schema_write(const struct node_kind *const *kinds, struct strbuf *out)
 {
@@ -227,10 +234,12 @@ int schema_write(const struct node_kind *const *kinds, struct strbuf *out)
 			 " \"title\": \"tapnet-lab: a network lab\",\n"
 			 " \"$comment\": \"Made by `tapnet-lab schema`; not edited by hand.\",\n"
 			 " \"$defs\": {\n");
-	strbuf_puts(out, schema_common);
+	for (size_t i = 0; i < COUNT(schema_common); i++)
+		strbuf_printf(out, "  \"%s\": %s,\n", schema_common[i].name,
+			      schema_common[i].schema);
 	for (size_t i = 0; i < COUNT(schema_defs); i++) {
-		strbuf_printf(out, ",\n  \"%s\": {\"description\": \"%s\", \"allOf\": [",
-			      schema_defs[i].name, schema_defs[i].title);
+		strbuf_printf(out, "%s  \"%s\": {\"description\": \"%s\", \"allOf\": [",
+			      i ? ",\n" : "", schema_defs[i].name, schema_defs[i].title);
 		schema_table(&schema, schema_defs[i].fields);
 		strbuf_puts(out, "]}");
 	}

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/fd.h"
 #include "model/load.h"
 
 /* What goes into an error of a long value. */

@@ -6,10 +6,8 @@
  * what remains each waits for another that remains, so that going on from one to the next ends in
  * a circle. Once told, the circle is cut, and the taking away goes on.
  */
-#include <errno.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "model/load.h"
 
 struct point {
@@ -173,14 +171,14 @@ static void wait_tell(struct graph *graph, int begin)
 	struct loader *loader = graph->loader;
 	autostr struct strbuf circle = STRBUF_INIT;
 	const char *last = graph->v[begin].label;
-	struct edge *said = NULL;
+	struct edge *said = graph_on(graph, begin); /* the first that the file says itself */
 	int at = begin;
 
 	strbuf_puts(&circle, last);
 	do {
 		struct edge *edge = graph_on(graph, at);
 
-		if (edge->pos.line && !said)
+		if (!said->pos.line)
 			said = edge;
 		at = edge->to;
 		if (!str_eq(graph->v[at].label, last) && circle.len < 200)

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fd.h"
 #include "model/load.h"
 
 int iface_segment(const struct iface *iface)

@@ -12,7 +12,6 @@
 #include "model/tree.h"
 
 #include <string.h>
-#include <strings.h>
 #include <yaml.h>
 
 #include "base/fd.h"
