@@ -121,8 +121,14 @@ int verb_version(const struct verb *verb, int argc, char **argv)
 static void help_all(void)
 {
 	(void)printf("usage: tapnet-lab VERB [OPTION…] …\n\n");
-	for (const struct verb *v = verbs; v->name; v++)
-		(void)printf("  %-10s %-24s %s\n", v->name, v->args ? v->args : "", v->help);
+	for (const struct verb *v = verbs; v->name; v++) {
+		const char *words = v->args ? v->args : "";
+		int width = 24;
+
+		for (const char *c = words; *c; c++) /* "…" is three bytes in one column */
+			width += (*c & 0xc0) == 0x80;
+		(void)printf("  %-10s %-*s %s\n", v->name, width, words, v->help);
+	}
 	(void)printf("\nFILE is ./" LAB_FILE
 		     " by default. LAB is -l LAB, else $TAPNET_LAB, else the lab of ./" LAB_FILE
 		     ",\nelse the only one that is up. `tapnet-lab help VERB` tells a verb's "
