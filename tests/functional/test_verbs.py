@@ -364,6 +364,41 @@ def test_status_finds_drift_and_mends_it(lab, change, plan, kernel):
     assert made.verb("status", "--check").stdout.endswith("no problems\n")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_status_knows_every_wire(lab, run):
+    made = lab("""
+bridges:
+  lan: {subnet: [10.7.0.0/24, "fd00:7::/64"]}
+  other: {stp: true, subnet: none}
+  third: {subnet: none}
+  out: {host: hostbr, subnet: 10.9.0.0/24}
+nodes:
+  r1: {forward: true, interfaces: {eth0: lan, lo: {ipv4: 10.255.0.1/32}, up0: out}}
+  r2: {interfaces: {eth0: lan, eth1: other}, routes: [default via r1, "fd00:9::/64 via r1"]}
+  vm1: {kind: guest, command: sleep 60, interfaces: {eth0: {bridge: lan, tap: {queues: 4}}, eth2: out}}
+  vm2: {kind: guest, command: sleep 60}
+links:
+  - [r1:eth1, vm1:eth1]
+  - {endpoints: [r1:eth2, r2:eth2], mtu: 9000}
+  - [other, third]
+  - [vm1:eth3, vm2:eth0]
+  - [r1:eth3, r2:eth3, vm2:eth1]
+""")
+    run(["ip", "link", "add", "hostbr", "type", "bridge"])
+    try:
+        run(["ip", "link", "set", "hostbr", "up"])
+        made.up("-q")
+        assert made.verb("status", "--check").stdout.endswith("no problems\n")
+        ports = run(["ip", "-o", "link", "show", "master", "hostbr"]).stdout.splitlines()
+        assert len(ports) == 2
+        run(["ip", "link", "set", ports[0].split(": ")[1].split("@")[0], "down"])
+        out = made.verb("status", "--check", status=1).stdout
+        assert re.search(r"^host\n    ! (r1:up0|vm1:eth2)  plan: up   kernel: down", out, re.M), out
+        made.down()
+    finally:
+        run(["ip", "link", "del", "hostbr"])
+
+
 def test_status_missing_device_and_changed_file(lab):
     made = lab(PLAIN)
     made.up("-q", "--ttl", "2h")
