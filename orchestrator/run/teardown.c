@@ -128,24 +128,24 @@ static int victims_wait(struct victims *victims, int64_t deadline)
 	return left;
 }
 
-/* The same for inits of cells. When worker and guardian are dead, the programs that joined a cell
- * are the children of the host's init, and where that does not reap (in many a container) the
- * cell's own init never gets to its end. It is enough that it has let go. */
+/* The same for inits of cells. One ends only when the programs that joined it are reaped: those of
+ * a killed worker are ours. With both dead they are the host's init's, and where that does not reap
+ * (in many a container) a cell's init never gets to its end: it is enough that it has let go. */
 static int cells_wait(const struct ctx *ctx, struct victims *cells, int64_t deadline)
 {
-	int left = victims_wait(cells, ctx->have_fds ? deadline : io_now_ms());
+	int left;
 
-	while (left && !ctx->have_fds) {
-		left = 0;
-		for (int i = 0; i < cells->n; i++)
-			left += cells->v[i].pidfd >= 0 &&
-				!spawn_let_go(ctx->slots[cells->v[i].step].mark.pid);
-		if (left && io_now_ms() >= deadline)
-			break;
-		if (left)
-			(void)poll(NULL, 0, 1);
+	for (;;) {
+		while (ctx->have_fds && waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		left = victims_wait(cells, io_now_ms());
+		for (int i = 0; i < cells->n && !ctx->have_fds; i++)
+			left -= cells->v[i].pidfd >= 0 &&
+				spawn_let_go(ctx->slots[cells->v[i].step].mark.pid);
+		if (left <= 0 || io_now_ms() >= deadline)
+			return left;
+		(void)poll(NULL, 0, 1);
 	}
-	return left;
 }
 
 static void victims_free(struct victims *victims)
@@ -180,6 +180,20 @@ static void count_programs(const struct ctx *ctx, const struct victims *victims,
 	}
 }
 
+/* Of a hook that its starter's death killed, whatever it had started. */
+static void stop_abandoned(const struct ctx *ctx, struct teardown_result *result)
+{
+	struct strbuf lab autostr = STRBUF_INIT;
+
+	strbuf_printf(&lab, "TAPNET_LAB=%s", ctx->plan->lab);
+	for (int i = 0; i < ctx->plan->n_steps; i++)
+		if (ctx->plan->steps[i].op == OP_HOOK && ctx->slots[i].mark.pid &&
+		    slot_get(&ctx->slots[i]) == SLOT_INTENT &&
+		    spawn_kill_session(ctx->slots[i].mark.pid, lab.text, io_now_ms() + KILL_MS) < 0)
+			problem(result, "%s: what its hook started cannot be killed",
+				ctx->plan->steps[i].what);
+}
+
 /* Hooks and execs that were under way: their whole groups. */
 static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 {
@@ -191,6 +205,7 @@ static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 	if (victims_wait(&victims, io_now_ms() + KILL_MS))
 		problem(result, "a hook or exec under way cannot be killed");
 	victims_free(&victims);
+	stop_abandoned(ctx, result);
 }
 
 /* Daemons of hooks, helpers of a killed worker: whatever came to guardian or worker as their
@@ -230,8 +245,6 @@ static void stop_programs(struct ctx *ctx, struct teardown_result *result)
 	if (victims_wait(&procs, io_now_ms() + grace_of(ctx, &procs)))
 		victims_signal(&procs, SIGKILL);
 	victims_signal(&cells, SIGKILL); /* and everything in their pid namespaces */
-	stop_orphans(ctx,
-		     result); /* an init ends only when the programs that joined it are reaped */
 	if (victims_wait(&procs, io_now_ms() + KILL_MS) ||
 	    cells_wait(ctx, &cells, io_now_ms() + KILL_MS))
 		problem(result, "a guest or service cannot be killed");
@@ -362,9 +375,9 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 	ctx->wait = plain_wait; /* a worker's own loop is closed by now */
 	stop_commands(ctx, result);
 	stop_programs(ctx, result);
-	stop_inside(ctx, result);
 	count_made(ctx, result);
-	down_hooks(ctx, result);
+	down_hooks(ctx, result); /* they may stop what the up hooks started; then we do */
+	stop_inside(ctx, result);
 	stop_orphans(ctx, result);
 	sensing = result->namespaces > 0 && ns_sensor_arm(&sensor, &err) == 0;
 	if (ctx->have_fds)

@@ -1,4 +1,5 @@
 /* proc.c - processes that exist: who they are, how they ended; and terminals for them. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -12,11 +13,15 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "base/str.h"
 #include "sys/child.h"
 #include "sys/pidfd.h"
 #include "sys/spawn.h"
 
-#define STAT_START_TIME 22 /* the field of /proc/PID/stat, counted from 1 */
+#define STAT_SESSION	6 /* fields of /proc/PID/stat, counted from 1 */
+#define STAT_START_TIME 22
+#define ENVIRON_MAX	((size_t)256 << 10)
+#define SESSION_TRY_MS	2
 #define PTY_ROWS	24
 #define PTY_COLUMNS	80
 
@@ -55,8 +60,9 @@ const char *spawn_status_words(int status, char out[64])
 	return out;
 }
 
-/* Field 22. The second, the name in brackets, may hold anything: counted from its last bracket. */
-static uint64_t stat_start_time(const char *path)
+/* A field after the second, which is a name in brackets that may hold anything: so the rest is
+ * counted from the last bracket. */
+static uint64_t stat_field(const char *path, int wanted)
 {
 	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char text[1024], *p;
@@ -66,7 +72,7 @@ static uint64_t stat_start_time(const char *path)
 		return 0;
 	text[n] = '\0';
 	p = strrchr(text, ')');
-	for (int field = 2; p && field < STAT_START_TIME; field++)
+	for (int field = 2; p && field < wanted; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoull(p, NULL, 10) : 0;
 }
@@ -76,13 +82,13 @@ uint64_t spawn_start_time(pid_t pid)
 	char path[32];
 
 	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	return stat_start_time(path);
+	return stat_field(path, STAT_START_TIME);
 }
 
 /* The same in every view of /proc, so "self" does, whatever pid namespace we are in. */
 uint64_t child_start_time(void)
 {
-	return stat_start_time("/proc/self/stat");
+	return stat_field("/proc/self/stat", STAT_START_TIME);
 }
 
 int spawn_pidfd(pid_t pid, uint64_t start_time)
@@ -102,6 +108,59 @@ bool spawn_let_go(pid_t pid)
 
 	(void)snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
 	return readlink(path, text, sizeof text) < 0 && (errno == ENOENT || errno == ESRCH);
+}
+
+static bool session_has(pid_t pid, pid_t session, const char *env)
+{
+	struct strbuf text __attribute__((cleanup(strbuf_free))) = STRBUF_INIT;
+	char path[32];
+
+	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	if (stat_field(path, STAT_SESSION) != (uint64_t)session)
+		return false;
+	(void)snprintf(path, sizeof path, "/proc/%d/environ", pid);
+	if (io_read_file(AT_FDCWD, path, ENVIRON_MAX, &text) < 0)
+		return false;
+	for (size_t at = 0; at < text.len; at += strlen(text.text + at) + 1)
+		if (str_eq(text.text + at, env))
+			return true;
+	return false;
+}
+
+/* One look at all. How many were there, or -errno. */
+static int session_round(pid_t session, const char *env)
+{
+	DIR *dir = opendir("/proc");
+	int found = 0;
+
+	if (!dir)
+		return -errno;
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+		autofd int pidfd = -1;
+
+		if (pid <= 0 || !session_has(pid, session, env))
+			continue;
+		pidfd = pidfd_of(pid);
+		if (pidfd < 0 || !session_has(pid, session, env)) /* still the same one */
+			continue;
+		found++;
+		(void)pidfd_signal(pidfd, SIGKILL);
+	}
+	(void)closedir(dir);
+	return found;
+}
+
+int spawn_kill_session(pid_t session, const char *env, int64_t deadline)
+{
+	int r;
+
+	while ((r = session_round(session, env)) > 0) {
+		if (io_left_ms(deadline) <= 0)
+			return -ETIMEDOUT;
+		(void)poll(NULL, 0, SESSION_TRY_MS);
+	}
+	return r;
 }
 
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err)

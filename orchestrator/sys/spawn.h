@@ -115,6 +115,10 @@ int spawn_pidfd(pid_t pid, uint64_t start_time);
  * because nobody reaps the programs that joined it. */
 bool spawn_let_go(pid_t pid);
 
+/* Kills what is left of a session whose leader has died; env ("K=V"), of its environment, tells it
+ * from another session that was given the number since. 0, or -errno. */
+int spawn_kill_session(pid_t session, const char *env, int64_t deadline);
+
 /* A pseudo-terminal, both ends CLOEXEC, master O_NONBLOCK, 24 × 80. */
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err);
 
