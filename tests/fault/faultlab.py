@@ -20,7 +20,8 @@ HOOK = """\
 #!/bin/sh
 fd=$(readlink /proc/$$/fd/3)
 net=$(readlink /proc/self/ns/net)
-echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE} gone=$TAPNET_GONE fd=$fd net=$net" >> hooks.log
+links=$(ls -m /sys/class/net | tr -d " ")
+echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE} gone=$TAPNET_GONE fd=$fd net=$net links=$links" >> hooks.log
 """
 
 # A guest that says it is ready; one that also speaks TCP is not needed here.
@@ -93,7 +94,7 @@ def host_bridge():
 
 
 def hook_lines(lab):
-    """[(event, whose, {gone, fd, net})] in order."""
+    """[(event, whose, {gone, fd, net, links})] in order."""
     log = lab.file.parent / "hooks.log"
     found = []
     for line in log.read_text().splitlines() if log.exists() else []:
@@ -145,11 +146,22 @@ def reap():
             pass
 
 
-def wait(what, condition, seconds=10.0):
+def reap_below(pids):
+    """As reap(), of these only: others are waited for by who started them."""
+    for pid in pids:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+
+
+def wait(what, condition, seconds=10.0, reap=reap):
+    """reap: False while programs run that the test itself waits for."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"not within {seconds} s: {what}"
-        reap()
+        if reap:
+            reap()
         time.sleep(0.01)
 
 
