@@ -50,6 +50,7 @@ struct loader {
 
 	struct late *lates;
 	int n_lates, cap_lates;
+	const char *last_regex; /* that was found to be one */
 	int things, values, compares;
 	const size_t
 		*lines; /* where each line of the file begins; NULL until a place is looked for */

@@ -1,12 +1,15 @@
 /* parse.c - the values of the vocabulary that no plain type reads: addresses, routes, ready … */
 #include <errno.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "model/load.h"
 
-#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define NAME_CHARS  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define REGEX_MAX   5000 /* characters, with repetitions written out */
+#define REGEX_DEPTH 20
 
 bool name_fine(struct loader *loader, const struct tnode *name, const char *more, size_t max)
 {
@@ -353,6 +356,58 @@ static int ready_tcp(struct loader *loader, const struct text *tcp)
 	return 0;
 }
 
+/* How large a regular expression gets when its repetitions are written out; what takes the C library
+ * long is larger than REGEX_MAX. */
+static size_t regex_size(const char *s)
+{
+	size_t size = strlen(s) + 1;
+	int depth = 0;
+
+	for (const char *p = s; *p && size <= REGEX_MAX; p++) {
+		unsigned long least, most;
+		char *end;
+
+		depth += (*p == '(') - (*p == ')');
+		if (depth > REGEX_DEPTH)
+			return REGEX_MAX + 1;
+		if (*p != '{')
+			continue;
+		least = strtoul(p + 1, &end, 10);
+		most = *end == ',' ? strtoul(end + 1, NULL, 10) : 0;
+		most = most > least ? most : least;
+		size *= 1 + (most < REGEX_MAX ? most : REGEX_MAX);
+	}
+	return size;
+}
+
+/* Whether the C library takes it; the last one is remembered, since groups repeat it. */
+static int ready_console(struct loader *loader, const struct text *console)
+{
+	size_t size = regex_size(console->s);
+	char why[128];
+	regex_t regex;
+	int r;
+
+	if (str_eq(loader->last_regex, console->s))
+		return 0;
+	if (size > REGEX_MAX)
+		return load_error(loader, console->pos,
+				  "\"console\" is too large a regular expression");
+	if (load_count(loader, &loader->values, (int)size / 2, LOAD_VALUES_MAX, console->pos,
+		       "values"))
+		return -EINVAL;
+	r = regcomp(&regex, console->s, REG_EXTENDED | REG_NOSUB);
+	if (r) {
+		(void)regerror(r, &regex, why, sizeof why);
+		(void)load_error(loader, console->pos, "\"console\" is no regular expression");
+		diag_hint(loader->diags, "%s", why);
+		return -EINVAL;
+	}
+	regfree(&regex);
+	loader->last_regex = console->s;
+	return 0;
+}
+
 int parse_ready(struct loader *loader, const struct field *field, const struct tnode *node,
 		void *value)
 {
@@ -388,6 +443,8 @@ int parse_ready(struct loader *loader, const struct field *field, const struct t
 			       "\"ready\" says not what to wait for: console, tcp, exec or after");
 	if (!r && ready->kind == READY_TCP)
 		r = ready_tcp(loader, &ready->tcp);
+	if (!r && ready->kind == READY_CONSOLE)
+		r = ready_console(loader, &ready->console);
 	if (!r && ready->from.s && ready->kind != READY_TCP && ready->kind != READY_EXEC)
 		r = load_error(loader, ready->from.pos, "\"from\" is for ready: tcp and exec");
 	return r;
