@@ -50,6 +50,12 @@ def guest(module_lab):
     return made
 
 
+@pytest.fixture(scope="module", params=["plain", "guest"])
+def either(request, plain, guest):
+    """A lab whose r1 has nothing but its network, and one whose r1 has programs."""
+    return plain if request.param == "plain" else guest
+
+
 def env_of(lab):
     return {**os.environ, "TAPNET_LAB": lab.name}
 
@@ -139,10 +145,8 @@ def test_exec_on_a_guest_says_console(guest):
     assert "vm1 is a guest: tapnet-lab console vm1" in guest.exec("vm1", "true", status=125).stderr
 
 
-@pytest.mark.parametrize("which", ["plain", "guest"])  # a plain node, and one with programs
-def test_exec_is_inside(which, request):
-    lab = request.getfixturevalue(which)
-    out = lab.exec("r1", "sh", "-c", "hostname; ls /sys/class/net; ip -4 -o addr; cat /etc/hosts").stdout
+def test_exec_is_inside(either):
+    out = either.exec("r1", "sh", "-c", "hostname; ls /sys/class/net; ip -4 -o addr; cat /etc/hosts").stdout
     assert out.split()[:3] == ["r1", "eth0", "lo"]
     assert re.search(r"eth0\s+inet 10\.7\.0\.1/24", out)
     assert re.search(r"^10\.7\.0\.2 (r2|vm1)$", out, re.M)
@@ -209,15 +213,14 @@ def test_exec_on_a_terminal(plain, bin):
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
-@pytest.mark.parametrize("which", ["plain", "guest"])
-def test_shell_prompt(which, shell, bin, needs, request):
+def test_shell_prompt(either, shell, bin, needs):
     needs(shell)
-    lab = request.getfixturevalue(which)
-    with Terminal([bin, "shell", "r1"], {**env_of(lab), "SHELL": shell}) as terminal:
-        terminal.expect(re.escape(f"{lab.name} r1# "))
+    prompt = re.escape(f"{either.name} r1# ")
+    with Terminal([bin, "shell", "r1"], {**env_of(either), "SHELL": shell}) as terminal:
+        terminal.expect(prompt)
         terminal.type("hostname\n")
         terminal.expect("[\r\n]r1\r\n")
-        terminal.expect(re.escape(f"{lab.name} r1# "))
+        terminal.expect(prompt)
         terminal.type("exit 9\n")
         assert terminal.end() == 9
 
