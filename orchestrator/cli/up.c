@@ -340,7 +340,7 @@ int live_wait(struct live *live)
 		if (!p[0].revents)
 			continue;
 		if (report_recv(live->fd, &report) <= 0)
-			return live->failed ? LIVE_FAILED : LIVE_LOST;
+			return LIVE_LOST; /* that it failed was told perhaps, that it was undone not */
 		what = live_event(live, &report);
 		if (what != LIVE_GOES_ON)
 			return what;
