@@ -372,7 +372,7 @@ def test_status_knows_every_wire(lab, run):
     made = lab("""
 bridges:
   lan: {subnet: [10.7.0.0/24, "fd00:7::/64"]}
-  other: {stp: true, subnet: none}
+  other: {subnet: none}
   third: {subnet: none}
   out: {host: hostbr, subnet: 10.9.0.0/24}
 nodes:
