@@ -111,10 +111,12 @@ def test_killed_while_it_goes_up(full, snapshot, who, after):
 
 
 def kill_who(who):
-    """Kills them, guardian first, so that the worker has no time to mend anything."""
+    """Kills them; of both the worker is stopped first, so that it has no time to mend anything."""
     pids = {"guardian": ["tapnet-guard"], "worker": ["tapnet-work"],
             "both": ["tapnet-guard", "tapnet-work"]}[who]
     victims = [one(comm) for comm in pids]
+    if who == "both":
+        os.kill(victims[1], signal.SIGSTOP)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
     return victims
@@ -154,13 +156,13 @@ def test_killed_inside_an_up_hook(full, snapshot, who, hook):
     with subprocess.Popen([made.bin, "up", made.file], stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
                           cwd=made.file.parent) as up:
-        faultlab.wait("the hook runs", lambda: inside.exists() and inside.read_text())
+        faultlab.wait("the hook runs", lambda: inside.exists() and inside.read_text(), reap=False)
         its = int(inside.read_text())
         kill_who(who)
-        faultlab.wait("up ends", lambda: up.poll() is not None, 30)
+        faultlab.wait("up ends", lambda: up.poll() is not None, 30, reap=False)
         said = up.stderr.read()
     assert up.returncode == 5, said
-    assert not made.is_there()
+    assert not made.is_there(), said
     assert not check_hooks(made, who == "both")
     whose = "lab" if hook == ":" else hook
     assert [e for e, w, _ in faultlab.hook_lines(made) if w == whose] == ["up", "down"]
