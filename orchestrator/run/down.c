@@ -65,15 +65,20 @@ static int ask(const struct labdir *dir, int *ret_fd, struct err *err)
 	return 0;
 }
 
-/* The status byte, then the end. 0, 1 when something is left, -errno without one. */
-static int await_status(int fd, int64_t deadline)
+/* What tell_waiters() sends. 0, 1 with words when something is left, -errno without an answer. */
+static int await_status(int fd, int64_t deadline, struct strbuf *words)
 {
-	char byte = 0;
+	char text[DOWN_WORDS];
 	int r = io_wait(fd, POLLIN, deadline);
+	ssize_t n;
 
 	if (r <= 0)
 		return r ? r : -ETIMEDOUT;
-	return recv(fd, &byte, 1, 0) == 1 ? byte : -ECONNRESET;
+	n = recv(fd, text, sizeof text, 0);
+	if (n < 1)
+		return -ECONNRESET;
+	strbuf_add(words, text + 1, (size_t)n - 1);
+	return text[0] == '1';
 }
 
 /* Waits for the end of both processes. */
@@ -106,7 +111,8 @@ static void insist(const struct journal *journal)
 	(void)both_end(journal, io_now_ms() + INSIST_MS);
 }
 
-static int down_alive(const struct labdir *dir, const struct journal *journal, struct err *err)
+static int down_alive(const struct labdir *dir, const struct journal *journal, struct strbuf *words,
+		      struct err *err)
 {
 	autofd int fd = -1;
 	int r;
@@ -114,7 +120,7 @@ static int down_alive(const struct labdir *dir, const struct journal *journal, s
 	mark_signal(&journal->head->guardian, SIGCONT);
 	r = ask(dir, &fd, err);
 	if (r == 0)
-		r = await_status(fd, io_now_ms() + run_down_ms(journal->plan));
+		r = await_status(fd, io_now_ms() + run_down_ms(journal->plan), words);
 	if (r >= 0) {
 		(void)both_end(journal, io_now_ms() + INSIST_MS);
 		return r;
@@ -168,14 +174,15 @@ int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *
 		r = journal_open(dir->fd, &journal, err);
 		if (r < 0)
 			return r;
-		r = down_alive(dir, &journal, err);
-		if (r > 0)
-			strbuf_puts(words, "something is left: tapnet-lab gc\n");
+		r = down_alive(dir, &journal, words, err);
+		if (r > 0) {
+			*ret_outcome = DOWN_LEFT;
+			return 0;
+		}
 	}
 	if (labdir_open(dir->name, false, &again, err) == -ENOENT)
 		return 0;
-	if (r == 0) /* dead before its work was done */
-		r = run_gc(&again, words, &problems, err);
+	r = run_gc(&again, words, &problems, err); /* dead before its work was done */
 	if (r == -ESTALE || r == -ENOENT)
 		return 0;
 	if (problems.len) {

@@ -159,14 +159,19 @@ static void guardian_watch(struct guardian *guardian)
 	}
 }
 
-static void tell_waiters(struct journal *journal, bool left)
+/* One digit, whether something is left, and what. */
+static void tell_waiters(struct journal *journal, const struct strbuf *problems)
 {
+	char text[DOWN_WORDS];
+	int n = snprintf(text, sizeof text, "%c%s", problems->len ? '1' : '0', problems->text);
+	size_t len = n < (int)sizeof text ? (size_t)n : sizeof text - 1;
+
 	for (int i = 0; i < JOURNAL_WAITERS; i++) {
 		int fd = journal->head->waiters[i];
 
 		if (fd < 0)
 			continue;
-		(void)send(fd, left ? "\1" : "\0", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		(void)send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 		(void)close(fd);
 		journal->head->waiters[i] = -1;
 	}
@@ -194,7 +199,7 @@ void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir)
 	else if (labdir_remove(dir, journal->head->keep_logs, &err) < 0)
 		strbuf_printf(&words, "%s%s", words.len ? "\n" : "", err.msg);
 	report_send(report, REPORT_UNDONE, left, words.text, words.len);
-	tell_waiters(journal, left);
+	tell_waiters(journal, &result.problems);
 	strbuf_free(&result.problems);
 }
 

@@ -41,6 +41,8 @@ int run_host(const struct plan *plan, struct err *err);
 /* How long a teardown may take, ms: hooks one after another, all graces at once. */
 int64_t run_down_ms(const struct plan *plan);
 
+#define DOWN_WORDS 8192 /* of what could not be undone, as `down` hears it */
+
 enum down_outcome { DOWN_DONE, DOWN_LEFT, DOWN_NOT_UP };
 
 /* Takes a running lab down, or what is left of a dead one. Returns when the kernel has let go. */

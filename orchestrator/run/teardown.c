@@ -68,7 +68,7 @@ static void problem(struct teardown_result *result, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	strbuf_printf(&result->problems, "%s\n", text);
+	strbuf_printf(&result->problems, "%s%s", result->problems.len ? "\n" : "", text);
 }
 
 /* ---- programs */
