@@ -194,7 +194,7 @@ int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, 
 
 const char *program_name(const struct program *program)
 {
-	if (program->argc == 3 && str_eq(program->argv[0], "/bin/sh") &&
+	if (program->argc >= 3 && str_eq(program->argv[0], "/bin/sh") &&
 	    str_eq(program->argv[1], "-c"))
 		return program->argv[2];
 	return program->argc ? program->argv[0] : "-";
