@@ -33,6 +33,10 @@ static int down_name(const char *name)
 	}
 	if (r == 0)
 		r = run_down(&dir, &outcome, &words, &err);
+	if (r == -EBUSY) {
+		cli_complain("%s is being brought up or down by another: try again", name);
+		return EXIT_STATE;
+	}
 	if (r < 0) {
 		cli_error(&err);
 		return EXIT_LEFT;

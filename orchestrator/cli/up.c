@@ -19,6 +19,7 @@
 #include "run/run.h"
 
 #define UP_TIMEOUT_MS (10 * 60 * 1000)
+#define LET_GO_MS     1000 /* a killed process has let go of its lock within this */
 #define SETS_MAX      64
 
 enum {
@@ -105,6 +106,7 @@ static int already(const struct live_options *options, struct labdir *dir, const
 	enum down_outcome outcome;
 	struct err err;
 	bool same;
+	int r;
 
 	if (journal_open(dir->fd, &journal, &err) < 0) {
 		cli_complain("%s is being brought up or down by another: try again", dir->name);
@@ -127,11 +129,12 @@ static int already(const struct live_options *options, struct labdir *dir, const
 		return EXIT_STATE;
 	}
 	journal_close(&journal);
-	if (run_down(dir, &outcome, &words, &err) < 0) {
+	r = run_down(dir, &outcome, &words, &err);
+	if (r < 0 && r != -EBUSY) {
 		cli_error(&err);
 		return EXIT_LEFT;
 	}
-	if (outcome == DOWN_LEFT) {
+	if (r == 0 && outcome == DOWN_LEFT) {
 		cli_complain("%s: %s", dir->name, words.text);
 		return EXIT_LEFT;
 	}
@@ -277,6 +280,8 @@ static void show_undone(const struct live *live, const struct report *report)
 			      report->text);
 		return;
 	}
+	if (!report->len)
+		return;
 	(void)fprintf(stderr, "  undone: %.*s; logs kept: %s.failed\n", (int)report->len,
 		      report->text, live->dir.path);
 	if (!live->stopping)
@@ -314,6 +319,11 @@ static int live_event(struct live *live, const struct report *report)
 	return LIVE_GOES_ON;
 }
 
+static bool live_late(const struct live *live)
+{
+	return live->deadline && io_now_ms() >= live->deadline;
+}
+
 int live_wait(struct live *live)
 {
 	struct report report;
@@ -328,7 +338,7 @@ int live_wait(struct live *live)
 		if (poll(p, 2, live->deadline ? io_left_ms(live->deadline) : -1) < 0 &&
 		    errno != EINTR)
 			return LIVE_LOST;
-		if (live->deadline && io_now_ms() >= live->deadline)
+		if (live_late(live))
 			return LIVE_LOST;
 		if (p[1].revents && !live->stopping) {
 			live->stopping = true;
@@ -399,8 +409,13 @@ int live_lost(struct live *live)
 	enum down_outcome outcome = DOWN_DONE;
 	struct err err;
 
-	cli_complain("%s: its guardian and worker were killed, or are suspended",
-		     live->request.plan->lab);
+	cli_complain("%s: its guardian and worker %s", live->request.plan->lab,
+		     live_late(live) ? "do not answer" : "were killed");
+	/* Once the dead have let go of the lock, one who holds it has brought up a lab of his own. */
+	for (int64_t end = io_now_ms() + LET_GO_MS; !live_late(live) && labdir_alive(&live->dir);
+	     (void)poll(NULL, 0, 1))
+		if (io_now_ms() > end)
+			return EXIT_UNDONE;
 	if (run_down(&live->dir, &outcome, &words, &err) < 0)
 		cli_error(&err);
 	return outcome == DOWN_LEFT ? EXIT_LEFT : EXIT_UNDONE;

@@ -95,8 +95,10 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	r = detach_stdio(err);
 	if (r == 0)
 		r = take_lab(dir, err);
-	if (r == -EBUSY)
+	if (r == -EBUSY) {
+		err_set(err, r, "it is being brought up or down by another: try again");
 		err->status = EXIT_STATE;
+	}
 	if (r < 0)
 		return r;
 	labdir_forget_failed(dir);
@@ -222,6 +224,7 @@ static int guardian_main(void *arg)
 		report_error(guardian->report, &err);
 		if (guardian->dir.lock >= 0)
 			(void)labdir_remove(&guardian->dir, false, &err);
+		report_send(guardian->report, REPORT_UNDONE, 0, NULL, 0);
 		return 1;
 	}
 	guardian_watch(guardian);

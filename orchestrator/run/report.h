@@ -12,7 +12,8 @@ enum report_type {
 	REPORT_OUTPUT,	 /* value: step; text: what an exec printed */
 	REPORT_READY,	 /* the lab is up */
 	REPORT_ERROR,	 /* what went wrong, with its place */
-	REPORT_UNDONE,	 /* text: what was undone; value: 0, or 1 when something is left */
+	REPORT_UNDONE,	 /* text: what was undone, none when nothing was made; value: 0, or 1 when
+			  * something is left. Always the last: an end without it is a crash */
 };
 
 #define REPORT_TEXT 32768
