@@ -268,6 +268,7 @@ static void node_ready(struct planner *planner, struct planned_node *planned)
 /* ---- services and guests */
 
 static void service_start(struct planner *planner, struct planned_node *planned, int s);
+static void node_start(struct planner *planner, struct planned_node *planned);
 
 /* Another service of the node, or another node. */
 static void service_waits(struct planner *planner, struct planned_node *planned,
@@ -287,8 +288,10 @@ static void service_waits(struct planner *planner, struct planned_node *planned,
 		if (!found) {
 			const struct node *other = lab_node(planner->lab, service->wait_for[w].s);
 
-			if (other && other != node)
-				node_ready(planner, planner_node(planner, other));
+			if (!other || other == node)
+				continue;
+			node_start(planner, planner_node(planner, other));
+			node_ready(planner, planner_node(planner, other));
 		}
 	}
 }
