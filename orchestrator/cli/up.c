@@ -310,6 +310,9 @@ static int live_event(struct live *live, const struct report *report)
 		live->status = report->status ? (enum exit_status)report->status : EXIT_UNDONE;
 		return LIVE_GOES_ON;
 	case REPORT_UNDONE:
+		if (!live->failed && live->deadline && !live->stopping)
+			cli_complain("%s: its worker ended before it was ready",
+				     live->request.plan->lab);
 		if (live->failed || report->value)
 			show_undone(live, report);
 		if (report->value)
