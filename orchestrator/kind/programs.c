@@ -115,8 +115,8 @@ static void hook_step(struct planner *planner, const struct hook_owner *owner,
 	args.up_timeout_ms = hooks->up.timeout_ms;
 	args.down_timeout_ms = hooks->down.timeout_ms;
 	planner_step(planner, OP_HOOK, owner->space, owner->what,
-		     hooks->up.command.argc ? hooks->up.command.pos : hooks->down.command.pos, &args,
-		     sizeof args);
+		     hooks->up.command.argc ? hooks->up.command.pos : hooks->down.command.pos,
+		     &args, sizeof args);
 }
 
 void kind_lab_hooks(struct planner *planner)

@@ -121,8 +121,8 @@ static struct br *add_br(struct planner *planner, struct seg *seg)
 /* Devices that a new namespace holds, or may hold, and words that /proc/sys/net uses beside them. */
 static void check_bridge_name(struct planner *planner, const struct bridge *bridge)
 {
-	static const char *const taken[] = { "lo",	"all",	   "default", "tunl0",	   "sit0",
-					     "gre0",	"gretap0", "erspan0", "ip_vti0",   "ip6_vti0",
+	static const char *const taken[] = { "lo",	"all",	   "default", "tunl0",	 "sit0",
+					     "gre0",	"gretap0", "erspan0", "ip_vti0", "ip6_vti0",
 					     "ip6tnl0", "ip6gre0", "bond0",   "teql0" };
 
 	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
