@@ -38,13 +38,12 @@ static int command_run(struct ctx *ctx, struct spawn *spawn, const struct progra
 {
 	struct started_program filled autoprogram = { 0 };
 	struct spawned spawned = SPAWNED_NONE;
-	autofd int log = program_log(ctx, log_name, err);
+	autofd int log = program_log(ctx, log_name, err); /* -1: it costs the log, not the hook */
 	const char *const *more = spawn->env;
 	int r;
 
-	if (log < 0)
-		return log;
-	*ret_from = log_size(log);
+	log = log < 0 ? -1 : log;
+	*ret_from = log < 0 ? 0 : log_size(log);
 	r = program_fill(ctx, program, more, &filled, err);
 	if (r < 0)
 		return r;

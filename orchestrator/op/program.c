@@ -173,12 +173,16 @@ void program_last_words(const struct ctx *ctx, const char *name, off_t from, str
 int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, struct err *err)
 {
 	char words[64];
-	int status = 0, r = ctx->wait(ctx, spawned->pidfd, POLLIN, io_now_ms() + timeout_ms);
+	int64_t deadline = io_now_ms() + timeout_ms;
+	int status = 0, r = ctx->wait(ctx, spawned->pidfd, POLLIN, deadline);
 
 	if (r <= 0)
 		(void)kill(-spawned->pid, SIGKILL); /* its session is its own: the whole group */
 	if (spawn_wait(spawned->pidfd, io_now_ms() + KILL_MS, &status) == 0)
 		return err_set(err, -ETIMEDOUT, "cannot be killed");
+	if (r == 0 && deadline > ctx->deadline)
+		return err_set(err, -ETIMEDOUT,
+			       "not done when the lab's --timeout was over, killed");
 	if (r == 0)
 		return err_set(err, -ETIMEDOUT, "not done within %g s, killed",
 			       timeout_ms / 1000.0);

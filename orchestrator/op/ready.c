@@ -199,6 +199,10 @@ static int ready_failed(struct ctx *ctx, uint32_t i, struct proc *proc, struct e
 	if (proc && proc->state != PROC_RUNNING)
 		err_set(err, -EREMOTEIO, "it %s before it was ready (waited for %s)",
 			spawn_status_words(proc->status, status), ready_words(ready, words));
+	else if (io_now_ms() >= ctx->deadline)
+		err_set(err, -ETIMEDOUT,
+			"not ready when the lab's --timeout was over (waited for %s)",
+			ready_words(ready, words));
 	else
 		err_set(err, -ETIMEDOUT, "not ready in %g s (waited for %s)",
 			ready->timeout_ms / 1000.0, ready_words(ready, words));
@@ -212,7 +216,8 @@ static int ready_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	const struct op_ready *ready = ctx_step(ctx, i)->args;
 	bool has_proc = ready->kind != WAIT_STP && ready->kind != WAIT_AFTER;
 	struct proc *proc = has_proc ? ctx_proc(ctx, ready->proc_step) : NULL;
-	int64_t deadline = io_now_ms() + ready->timeout_ms;
+	int64_t own = io_now_ms() + ready->timeout_ms;
+	int64_t deadline = own < ctx->deadline ? own : ctx->deadline;
 	int r = 0;
 
 	if (ready->kind == WAIT_AFTER)
