@@ -1,0 +1,213 @@
+# test_signals.py - what ends a lab beside `down`: signals to `up` while it goes up, Ctrl-C in the
+# foreground, time limits, a failed lab that is kept, processes that are suspended, and a run
+# directory that vanishes.
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+import faultlab
+
+SLOW = """\
+hooks: {up: ./hook, down: ./hook}
+nodes:
+  r1:
+    interfaces: {eth0: {bridge: lan, hooks: {up: ./hook, down: ./hook}}}
+    exec: [touch inside, sleep 1000]
+  g1: {kind: guest, command: [sleep, "1000"], interfaces: {eth0: lan}}
+bridges: {lan: 10.1.0.0/24}
+"""
+QUICK = SLOW.replace("exec: [touch inside, sleep 1000]", 'exec: "true"')
+
+
+@pytest.fixture
+def make(lab, fault_bin):
+    def make(text=QUICK):
+        made = lab(text, fault_bin)
+        faultlab.script(made.file.parent / "hook", faultlab.HOOK)
+        return made
+    return make
+
+
+def start(made, *verb):
+    return subprocess.Popen([str(made.bin), *map(str, verb)], stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                            cwd=made.file.parent)
+
+
+def check(made, before, snapshot):
+    """Nothing of it is left, and its hooks ran in pairs."""
+    faultlab.wait("it is gone", lambda: not made.is_there(), reap=False)
+    assert not faultlab.settle(before, snapshot)
+    assert not faultlab.unpaired(faultlab.hook_lines(made))
+
+
+# --- signals to `up` while it goes up ---------------------------------------------------------
+
+@pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"))
+def test_signal_while_it_goes_up(make, snapshot, name):
+    made = make(SLOW)
+    before = snapshot()
+    with start(made, "up", made.file) as up:
+        inside = made.file.parent / "inside"
+        faultlab.wait("it is at its exec", inside.exists, reap=False)
+        os.kill(up.pid, signal.Signals[name])
+        status = up.wait(20)
+        said = up.stdout.read()
+    if name == "SIGKILL":
+        assert status == -signal.SIGKILL
+    else:
+        assert status == 5, said
+        assert "undone:" in said and made.name in said
+    check(made, before, snapshot)
+    assert len(faultlab.hook_lines(made)) == 4
+
+
+@pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP"))
+def test_foreground_ends_with_a_signal(make, snapshot, name):
+    made = make()
+    before = snapshot()
+    with start(made, "up", "-f", made.file) as up:
+        for line in up.stdout:
+            if "Ctrl-C" in line:
+                break
+        os.kill(up.pid, signal.Signals[name])
+        assert up.wait(20) == 0, up.stdout.read()
+    assert not made.is_there()  # up returns when it is down
+    check(made, before, snapshot)
+
+
+def test_foreground_ends_with_the_lab(make, snapshot):
+    """`down` from elsewhere ends `up --foreground`, and so does the end of its terminal."""
+    made = make()
+    before = snapshot()
+    with start(made, "up", "-f", made.file) as up:
+        for line in up.stdout:
+            if "Ctrl-C" in line:
+                break
+        made.down()
+        assert up.wait(20) == 0, up.stdout.read()
+    with start(made, "up", "-f", made.file) as up:
+        for line in up.stdout:
+            if "Ctrl-C" in line:
+                break
+        up.kill()
+    check(made, before, snapshot)
+
+
+# --- time limits, and what is kept ----------------------------------------------------------------
+
+def test_timeout_of_the_way_up(make, snapshot):
+    made = make(SLOW)
+    before = snapshot()
+    begin = time.monotonic()
+    up = made.up("--timeout", "1s", status=5)
+    assert 0.9 < time.monotonic() - begin < 6
+    assert "--timeout" in up.stderr and "sleep 1000" in up.stderr
+    check(made, before, snapshot)
+
+
+@pytest.mark.parametrize("ready", ('{exec: "false"}', "{console: READY}", "{tcp: 80, from: r1}"))
+def test_timeout_of_the_way_up_while_none_is_ready(make, snapshot, ready):
+    made = make(QUICK.replace('command: [sleep, "1000"]',
+                              f'command: [sleep, "1000"], ready: {ready}')
+                if "exec" not in ready else
+                QUICK.replace('exec: "true"', f'services: {{s: {{command: sleep 1000, ready: {ready}}}}}'))
+    before = snapshot()
+    begin = time.monotonic()
+    up = made.up("--timeout", "1s", status=5)
+    assert 0.9 < time.monotonic() - begin < 6
+    assert "--timeout" in up.stderr and "waited for" in up.stderr
+    check(made, before, snapshot)
+
+
+def test_ttl(make, snapshot):
+    made = make()
+    before = snapshot()
+    begin = time.monotonic()
+    made.up("--ttl", "2s")
+    assert made.is_there()
+    faultlab.wait("it comes down by itself", lambda: not made.is_there())
+    assert 1.9 < time.monotonic() - begin < 8
+    check(made, before, snapshot)
+
+
+def test_a_failed_lab_is_kept(make, snapshot):
+    made = make(QUICK.replace('exec: "true"', 'exec: "echo so it is; exit 3"'))
+    before = snapshot()
+    up = made.up("--keep", status=5)
+    assert "exited with 3" in up.stderr and "so it is" in up.stdout + up.stderr
+    assert made.is_there() and faultlab.one("tapnet-work")
+    assert [e for e, _, _ in faultlab.hook_lines(made)] == ["up", "up"]
+    again = made.up(status=3)
+    assert "failed" in again.stderr and "down" in again.stderr
+    made.down()
+    check(made, before, snapshot)
+
+
+# --- suspended, and robbed of its directory -------------------------------------------------------
+
+@pytest.mark.parametrize("who", (["tapnet-work"], ["tapnet-guard"],
+                                 ["tapnet-work", "tapnet-guard"]), ids=("worker", "guardian", "both"))
+def test_down_of_who_is_suspended(make, snapshot, who):
+    made = make()
+    before = snapshot()
+    made.up()
+    for comm in who:
+        os.kill(faultlab.one(comm), signal.SIGSTOP)
+    begin = time.monotonic()
+    made.down()
+    assert time.monotonic() - begin < 10
+    check(made, before, snapshot)
+
+
+def test_down_while_programs_hold_out(make, snapshot):
+    """A guest that takes no SIGTERM is killed after its grace; one that is stopped, too."""
+    made = make(QUICK.replace('command: [sleep, "1000"]',
+                              'command: "trap : TERM; while :; do sleep 1000; done"'))
+    before = snapshot()
+    made.up()
+    begin = time.monotonic()
+    made.down()
+    assert 4 < time.monotonic() - begin < 10
+    check(made, before, snapshot)
+
+
+def test_run_directory_is_removed(make, snapshot):
+    """A login manager removes it at the last logout: the lab comes down by itself."""
+    made = make()
+    before = snapshot()
+    made.up()
+    guardian = faultlab.one("tapnet-guard")
+    shutil.rmtree(f"/run/tapnet-lab/{made.name}")
+    faultlab.wait("it comes down by itself", lambda: faultlab.gone(guardian))
+    check(made, before, snapshot)
+
+
+def test_up_with_a_reader_that_went_away(make, snapshot):
+    """SIGPIPE and a closed terminal do not keep a lab from its end."""
+    made = make()
+    before = snapshot()
+    with subprocess.Popen(f"{made.bin} up {made.file} | true", shell=True,
+                          cwd=made.file.parent) as up:
+        up.wait(20)
+    faultlab.wait("up has ended", lambda: not faultlab.pids("tapnet-lab"))
+    if made.is_there():
+        assert json.loads(made.verb("list", "--format", "json").stdout)
+        made.down()
+    check(made, before, snapshot)
+
+
+def test_planted_leak(make, snapshot):
+    """check() sees a process that is left."""
+    made = make()
+    before = snapshot()
+    netns = next(s["step"] for s in faultlab.steps(made) if s["op"] == "netns")
+    made.up(env={"TAPNET_FAULT": f"leak@{netns}"})
+    made.down(status=None)
+    assert any(line.startswith("process ") for line in faultlab.settle(before, snapshot, 0.3))
+    faultlab.kill(*faultlab.pids("tapnet-guard"))
