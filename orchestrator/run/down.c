@@ -129,6 +129,18 @@ static int down_alive(const struct labdir *dir, const struct journal *journal, s
 	return 0;
 }
 
+/* Its namespaces went with its processes. What it had in the host, only the journal knew. */
+static int unreadable(const struct labdir *dir, struct err *err)
+{
+	char words[sizeof err->msg];
+
+	memcpy(words, err->msg, sizeof words);
+	return err_set(err, err->code,
+		       "%s; nothing is undone: see what %s left on this host (its hooks, ports of "
+		       "bridges), then rm -r %s",
+		       words, dir->name, dir->path);
+}
+
 int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, struct err *err)
 {
 	struct journal journal autojournal = JOURNAL_NONE;
@@ -145,7 +157,7 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 	}
 	if (r < 0) {
 		labdir_unlock(dir);
-		return r;
+		return unreadable(dir, err);
 	}
 	r = teardown_ctx(&ctx, &journal, dir->path, dir->fd, false, err);
 	if (r < 0)
