@@ -70,7 +70,7 @@ def pytest_configure(config):
     leads_workers = not worker and bool(getattr(config.option, "numprocesses", None))
 
     for name in [n for n in os.environ if n.startswith(("TAPNET_", "XDG_RUNTIME"))]:
-        if name not in ("TAPNET_LAB_BIN", "TAPNET_LAB_FAULT_BIN"):
+        if name not in ("TAPNET_LAB_BIN", "TAPNET_LAB_FAULT_BIN", "TAPNET_LONG"):
             del os.environ[name]
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Session.reports = Path(tempfile.mkdtemp(prefix="tapnet-reports-"))
