@@ -129,6 +129,20 @@ static int down_alive(const struct labdir *dir, const struct journal *journal, s
 	return 0;
 }
 
+/* It lives, and has its plan in memory; only we cannot read it, to know whom to insist on. */
+static int down_blind(const struct labdir *dir, struct strbuf *words, struct err *err)
+{
+	struct err unread = *err;
+	autofd int fd = -1;
+	int r = ask(dir, &fd, err);
+
+	if (r == 0)
+		r = await_status(fd, io_now_ms() + MARGIN_MS, words);
+	if (r < 0)
+		*err = unread;
+	return r < 0 ? err->code : r;
+}
+
 /* Its namespaces went with its processes. What it had in the host, only the journal knew. */
 static int unreadable(const struct labdir *dir, struct err *err)
 {
@@ -184,9 +198,9 @@ int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *
 	*ret_outcome = DOWN_DONE;
 	if (labdir_alive(dir)) {
 		r = journal_open(dir->fd, &journal, err);
+		r = r < 0 ? down_blind(dir, words, err) : down_alive(dir, &journal, words, err);
 		if (r < 0)
 			return r;
-		r = down_alive(dir, &journal, words, err);
 		if (r > 0) {
 			*ret_outcome = DOWN_LEFT;
 			return 0;
