@@ -134,6 +134,19 @@ def test_living_lab_with_a_bad_journal(lab, fault_bin, snapshot, how):
     assert not faultlab.settle(before, snapshot)
 
 
+def test_living_lab_whose_journal_was_spoilt(lab, fault_bin, snapshot):
+    """In place: `down` cannot read it, and asks the worker all the same."""
+    made = lab(LAB, fault_bin)
+    faultlab.script(made.file.parent / "hook", faultlab.HOOK)
+    before = snapshot()
+    made.up()
+    BAD["corrupt"][0](Path("/run/tapnet-lab") / made.name / "journal")
+    made.down()
+    assert not made.is_there()
+    assert [e for e, _, _ in faultlab.hook_lines(made)] == ["up", "down"]
+    assert not faultlab.settle(before, snapshot)
+
+
 def test_no_journal(lab, fault_bin, snapshot):
     """`up` was killed before it wrote one: there is a directory, and nothing else."""
     made = lab(LAB, fault_bin)
