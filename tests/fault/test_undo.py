@@ -96,6 +96,33 @@ def test_hook_that_fails(full, snapshot, hook):
     assert not faultlab.settle(before, snapshot)
 
 
+SERVER = """\
+#!/bin/sh
+if [ "$TAPNET_EVENT" = up ]; then
+    setsid sleep 4321 &
+    echo $! > server.pid
+else
+    kill $(cat server.pid) && echo stopped >> server.log
+fi
+"""
+
+
+@pytest.mark.parametrize("down", (True, False), ids=("stopped", "forgotten"))
+def test_a_server_that_an_up_hook_starts(lab, fault_bin, snapshot, down):
+    """Its down hook finds it running; without one it is killed with the lab."""
+    made = lab(f"hooks: {{up: ./server{', down: ./server' if down else ''}}}\n"
+               "nodes: {r1: {}}\n", fault_bin)
+    faultlab.script(made.file.parent / "server", SERVER)
+    before = snapshot()
+    made.up()
+    server = int((made.file.parent / "server.pid").read_text())
+    assert not faultlab.gone(server)
+    made.down()
+    assert faultlab.gone(server)
+    assert (made.file.parent / "server.log").exists() == down
+    assert not faultlab.settle(before, snapshot)
+
+
 # --- the checks above catch what they are there for: planted leaks ------------------------------
 
 def leak_at(made, steps, fault, snapshot, before):
