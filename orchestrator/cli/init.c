@@ -78,7 +78,7 @@ static int data_folder(void)
 		*slash = '\0';
 		fd = data_at(exe, "/../share/tapnet-lab", false);
 	}
-	while (fd < 0 && (slash = strrchr(exe, '/')) && slash > exe) {
+	while (fd < 0 && (slash = strrchr(exe, '/'))) { /* a checkout: some folder above */
 		fd = data_at(exe, "", true);
 		*slash = '\0';
 	}
