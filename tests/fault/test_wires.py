@@ -303,7 +303,6 @@ def test_planned_macs(nodes):
             assert (had["address"], had["ifindex"]) == (wire[end + "mac"], wire[end + "ifindex"])
 
 
-@pytest.mark.skipif(not faultlab.LONG, reason="half a minute; TAPNET_LONG=1")
 def test_stp(lab):
     """Up means that it forwards; of two wires between two bridges, one is blocked."""
     made = lab("""\
