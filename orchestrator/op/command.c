@@ -184,7 +184,7 @@ static bool hook_needs_down(const struct ctx *ctx, uint32_t i)
 
 	if (!hook->down.argc)
 		return false;
-	return slot_get(&ctx->slots[i]) == SLOT_DONE || !hook->up.argc ||
+	return slot_get(&ctx->slots[i]) != SLOT_INTENT || !hook->up.argc ||
 	       ctx->slots[i].mark.pid != 0;
 }
 
@@ -204,7 +204,7 @@ static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
 		gone = r;
 		(void)ns_enter_net(ctx->host_net, err);
 	}
-	slot_set(&ctx->slots[i], SLOT_DONE); /* the mark is the down hook's from here on */
+	slot_set(&ctx->slots[i], SLOT_UNDOING);
 	r = hook_run(ctx, i, &hook->down, hook->down_timeout_ms, hook->down_fds, gone, err);
 	return r < 0 ? err_wrap(err, "down hook \"%s\"", program_name(&hook->down)) : 0;
 }

@@ -24,7 +24,8 @@ enum slot_state {
 	SLOT_NONE,   /* not begun */
 	SLOT_INTENT, /* begun; done or not, nobody knows */
 	SLOT_DONE,
-	SLOT_FAILED, /* refused: there is nothing to undo */
+	SLOT_FAILED,  /* refused: there is nothing to undo */
+	SLOT_UNDOING, /* its down hook was begun, and the mark is that one's */
 	SLOT_UNDONE,
 };
 

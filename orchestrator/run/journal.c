@@ -13,7 +13,7 @@
 #include "base/rec.h"
 
 #define MAGIC	  "TAPNETJ\n"
-#define VERSION	  2u
+#define VERSION	  3u
 #define SIZE_MAX_ ((off_t)512 << 20)
 
 static const struct rec meta_table[] = {

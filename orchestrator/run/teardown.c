@@ -188,7 +188,8 @@ static void stop_abandoned(const struct ctx *ctx, struct teardown_result *result
 	strbuf_printf(&lab, "TAPNET_LAB=%s", ctx->plan->lab);
 	for (int i = 0; i < ctx->plan->n_steps; i++)
 		if (ctx->plan->steps[i].op == OP_HOOK && ctx->slots[i].mark.pid &&
-		    slot_get(&ctx->slots[i]) == SLOT_INTENT &&
+		    (slot_get(&ctx->slots[i]) == SLOT_INTENT ||
+		     slot_get(&ctx->slots[i]) == SLOT_UNDOING) &&
 		    spawn_kill_session(ctx->slots[i].mark.pid, lab.text, io_now_ms() + KILL_MS) < 0)
 			problem(result, "%s: what its hook started cannot be killed",
 				ctx->plan->steps[i].what);
@@ -287,7 +288,7 @@ static bool armed(const struct ctx *ctx, int i)
 {
 	enum slot_state state = slot_get(&ctx->slots[i]);
 
-	return state == SLOT_INTENT || state == SLOT_DONE;
+	return state == SLOT_INTENT || state == SLOT_DONE || state == SLOT_UNDOING;
 }
 
 static void undo_phase(struct ctx *ctx, enum undo_phase phase, struct teardown_result *result)
