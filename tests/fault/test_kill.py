@@ -170,6 +170,41 @@ def test_killed_inside_an_up_hook(full, snapshot, who, hook):
     assert not faultlab.settle(before, snapshot)
 
 
+DOWN_SLEEPS = faultlab.HOOK + """
+if [ "$TAPNET_EVENT $TAPNET_NODE:$TAPNET_INTERFACE" = "down r1:eth2" ] && ! [ -e inside ]; then
+    echo $$ > inside
+    sleep 1000
+fi
+"""
+
+
+@pytest.mark.parametrize("who", ("guardian", "worker"))
+def test_killed_inside_a_down_hook(full, snapshot, who):
+    """The one that tears down is killed as it waits for a down hook: `down` goes on where it was.
+    That hook was begun and is run again; the others run once."""
+    made, _ = full
+    before = snapshot()
+    faultlab.script(made.file.parent / "hook", DOWN_SLEEPS)
+    inside = made.file.parent / "inside"
+    made.up()
+    if who == "worker":  # then the worker tears down
+        faultlab.kill(one("tapnet-guard"))
+    with subprocess.Popen([made.bin, "down", made.name], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True) as down:
+        faultlab.wait("the hook runs", lambda: inside.exists() and inside.read_text(), reap=False)
+        its = int(inside.read_text())
+        os.kill(one("tapnet-guard" if who == "guardian" else "tapnet-work"), signal.SIGKILL)
+        faultlab.wait("down ends", lambda: down.poll() is not None, 30, reap=False)
+        said = down.stdout.read()
+    assert down.returncode == 0, said
+    assert faultlab.gone(its)
+    log = [w for e, w, _ in faultlab.hook_lines(made) if e == "down"]
+    assert log.count("r1:eth2") == 2
+    log.remove("r1:eth2")
+    assert log == list(reversed(HOOKS))
+    assert not faultlab.settle(before, snapshot)
+
+
 # --- between opening a TAP and naming it ----------------------------------------------------------
 
 TAPS = """\
