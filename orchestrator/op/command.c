@@ -82,8 +82,7 @@ static void exec_say(struct ctx *ctx, uint32_t i, off_t from)
 static int exec_apply(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_exec *exec = ctx_step(ctx, i)->args;
-	const struct slot *cell = &ctx->slots[exec->cell_step];
-	autofd int pidfd = spawn_pidfd(cell->mark.pid, cell->mark.start_time);
+	autofd int pidfd = ctx_cell(ctx, exec->cell_step, err);
 	off_t from = 0;
 	struct spawn spawn = {
 		.cell = pidfd, .netns = -1, .mntns = -1, .mark = &ctx->slots[i].mark
@@ -91,7 +90,7 @@ static int exec_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	int r;
 
 	if (pidfd < 0)
-		return err_set(err, pidfd, "its process namespace is gone");
+		return pidfd;
 	r = command_run(ctx, &spawn, &exec->program, exec->log, exec->timeout_ms, &from, err);
 	exec_say(ctx, i, from);
 	return r < 0 ? err_wrap(err, "exec \"%s\"", program_name(&exec->program)) : 0;

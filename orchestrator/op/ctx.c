@@ -33,6 +33,14 @@ int ctx_nl(struct ctx *ctx, uint32_t space, struct err *err)
 	return ctx->nl;
 }
 
+int ctx_cell(const struct ctx *ctx, uint32_t i, struct err *err)
+{
+	const struct spawn_mark *mark = &ctx->slots[i].mark;
+	int pidfd = spawn_pidfd(mark->pid, mark->start_time);
+
+	return pidfd < 0 ? err_set(err, pidfd, "its process namespace is gone") : pidfd;
+}
+
 void ctx_leave(struct ctx *ctx)
 {
 	struct err ignored;

@@ -86,6 +86,8 @@ struct ctx {
 int ctx_enter(struct ctx *ctx, uint32_t space, struct err *err);
 /* A netlink socket in the space (the thread is left there), cached for the last one. fd or -errno. */
 int ctx_nl(struct ctx *ctx, uint32_t space, struct err *err);
+/* Pidfd of the init of the cell that step i made, for programs to join. fd or -errno. */
+int ctx_cell(const struct ctx *ctx, uint32_t i, struct err *err);
 /* Back to the host's namespace; the cached socket is closed. */
 void ctx_leave(struct ctx *ctx);
 

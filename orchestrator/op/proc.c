@@ -164,14 +164,13 @@ static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
 {
 	const struct step *step = ctx_step(ctx, proc->step);
 	const struct op_proc *op = step->args;
-	const struct slot *cell = &ctx->slots[op->cell_step];
-	autofd int slave = -1, pidfd = spawn_pidfd(cell->mark.pid, cell->mark.start_time);
+	autofd int slave = -1, pidfd = ctx_cell(ctx, op->cell_step, err);
 	struct started_program program autoprogram = { 0 };
 	struct spawn_fd *fds autofree = calloc((size_t)op->n_fds + 1, sizeof *fds);
 	int r;
 
 	if (pidfd < 0)
-		return err_set(err, pidfd, "its process namespace is gone");
+		return pidfd;
 	if (!fds)
 		return err_sys(err, -ENOMEM, "cannot start %s", program_name(&op->program));
 	for (int k = 0; k < op->n_fds; k++)

@@ -78,14 +78,13 @@ static int try_tcp(struct ctx *ctx, const struct op_ready *ready, int64_t deadli
 static int try_exec(struct ctx *ctx, uint32_t i, int64_t deadline, struct err *err)
 {
 	const struct op_ready *ready = ctx_step(ctx, i)->args;
-	const struct slot *cell = &ctx->slots[ready->cell_step];
-	autofd int pidfd = spawn_pidfd(cell->mark.pid, cell->mark.start_time);
+	autofd int pidfd = ctx_cell(ctx, ready->cell_step, err);
 	struct started_program program autoprogram = { 0 };
 	struct spawned spawned = SPAWNED_NONE;
 	int r;
 
 	if (pidfd < 0)
-		return err_set(err, pidfd, "its process namespace is gone");
+		return pidfd;
 	r = program_fill(ctx, &ready->program, NULL, &program, err);
 	if (r < 0)
 		return r;

@@ -140,6 +140,7 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 	struct json_object *o;
 	autofd int pidfd = -1;
 	int fds[CONTROL_FDS], n = 1;
+	struct err err;
 
 	if (node->guest)
 		return refuse(client, "a guest has no namespace to enter");
@@ -148,12 +149,10 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 	fds[0] = plan->spaces[node->space].fd;
 	o = json_object_new_object();
 	if (node->cell_step >= 0) {
-		const struct spawn_mark *mark = &loop->ctx->slots[node->cell_step].mark;
-
-		pidfd = spawn_pidfd(mark->pid, mark->start_time);
+		pidfd = ctx_cell(loop->ctx, (uint32_t)node->cell_step, &err);
 		if (pidfd < 0) {
 			json_object_put(o);
-			return refuse(client, "its processes are not there");
+			return refuse(client, err.msg);
 		}
 		fds[n++] = pidfd;
 		json_object_object_add(o, "cell", json_object_new_boolean(true));
