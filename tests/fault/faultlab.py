@@ -192,3 +192,31 @@ def settle(before, snapshot, seconds=4.0):
 
 def failed_dir(lab):
     return run_dir() / f"{lab.name}.failed"
+
+
+def start(made, *verb):
+    """A verb under way, its output in one pipe."""
+    return subprocess.Popen([str(made.bin), *map(str, verb)], stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                            cwd=made.file.parent)
+
+
+def worker_of(made):
+    """The worker that has the lab's journal open."""
+    journal = str(run_dir() / made.name / "journal")
+    for pid in pids("tapnet-work"):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == journal:
+                    return pid
+            except FileNotFoundError:
+                pass
+    raise AssertionError(f"no worker has {journal}")
+
+
+def switch(made, *argv):
+    """A command in the switch, found by its fd: the number is in the plan."""
+    fd = next(s["args"]["fd"] for s in steps(made)
+              if s["op"] == "netns" and s["where"] == "switch")
+    return subprocess.run(["nsenter", f"--net=/proc/{worker_of(made)}/fd/{fd}", *argv], check=True,
+                          capture_output=True, text=True, timeout=10).stdout

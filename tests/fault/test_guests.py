@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 import faultlab
 from conftest import TOP, run_dir
+from faultlab import switch
 
 GIVEN = """\
 bridges:
@@ -144,27 +144,6 @@ nodes:
     services:
       s: {command: "echo up; sleep 1000 & while ! [ -e die-s ]; do sleep 0.02; done; rm die-s; exit 4", restart: on-failure}
 """
-
-
-def switch(made, *argv):
-    """A command in the switch, found by its fd: the number is in the plan."""
-    fd = next(s["args"]["fd"] for s in faultlab.steps(made)
-              if s["op"] == "netns" and s["where"] == "switch")
-    return subprocess.run(["nsenter", f"--net=/proc/{worker_of(made)}/fd/{fd}", *argv], check=True,
-                          capture_output=True, text=True, timeout=10).stdout
-
-
-def worker_of(made):
-    """The worker that has the lab's journal open."""
-    journal = str(run_dir() / made.name / "journal")
-    for pid in faultlab.pids("tapnet-work"):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            try:
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == journal:
-                    return pid
-            except FileNotFoundError:
-                pass
-    raise AssertionError(f"no worker has {journal}")
 
 
 def port(made):

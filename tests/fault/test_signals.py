@@ -11,6 +11,7 @@ import time
 import pytest
 
 import faultlab
+from faultlab import start
 
 SLOW = """\
 hooks: {up: ./hook, down: ./hook}
@@ -31,12 +32,6 @@ def make(lab, fault_bin):
         faultlab.script(made.file.parent / "hook", faultlab.HOOK)
         return made
     return make
-
-
-def start(made, *verb):
-    return subprocess.Popen([str(made.bin), *map(str, verb)], stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                            cwd=made.file.parent)
 
 
 def check(made, before, snapshot):

@@ -3,11 +3,11 @@
 import os
 import random
 import signal
-import subprocess
 
 import pytest
 
 import faultlab
+from faultlab import start
 
 LAB = """\
 bridges: {lan: 10.1.0.0/24}
@@ -29,12 +29,6 @@ def twin(lab, fault_bin):
         faultlab.script(made.file.parent / "hook", faultlab.HOOK)
         return made
     return make
-
-
-def start(made, *verb):
-    return subprocess.Popen([str(made.bin), *map(str, verb)], stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                            cwd=made.file.parent)
 
 
 def finish(started, seconds=60):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import faultlab
-from conftest import run_dir
+from faultlab import switch
 
 GUEST = """\
 import os, select, sys
@@ -87,27 +87,6 @@ def passes(made, sender, receivers, *frames):
         for f in frames:
             assert heard(made, receiver).count(f) == 1
     assert not set(frames) & set(heard(made, sender)), "came back"
-
-
-def worker_of(made):
-    """The worker that has the lab's journal open."""
-    journal = str(run_dir() / made.name / "journal")
-    for pid in faultlab.pids("tapnet-work"):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            try:
-                if os.readlink(f"/proc/{pid}/fd/{fd}") == journal:
-                    return pid
-            except FileNotFoundError:
-                pass
-    raise AssertionError(f"no worker has {journal}")
-
-
-def switch(made, *argv):
-    """A command in the switch, found by its fd: the number is in the plan."""
-    fd = next(s["args"]["fd"] for s in faultlab.steps(made)
-              if s["op"] == "netns" and s["where"] == "switch")
-    return subprocess.run(["nsenter", f"--net=/proc/{worker_of(made)}/fd/{fd}", *argv], check=True,
-                          capture_output=True, text=True, timeout=10).stdout
 
 
 def link(made, where, name):

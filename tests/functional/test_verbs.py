@@ -10,10 +10,13 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from conftest import run_dir
 
 PLAIN = """
 bridges: {lan: 10.7.0.0/24}
@@ -684,3 +687,35 @@ def test_options_after_operands(lab):
     made = lab("nodes: {a: }")
     made.verb("up", made.file, "--ttl", "1h", "-q")
     assert "expires in 00:59" in made.verb("status").stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_control_socket_is_its_owners(lab, tmp_path):
+    """Another user who gets as far as the socket is hung up on; root is answered."""
+    made = lab("nodes: {a: }")
+    made.up()
+    where = run_dir() / made.name
+    modes = {path: path.stat().st_mode & 0o777 for path in (run_dir(), where, where / "control")}
+    ask = ("import os, socket, sys\n"
+           "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+           "s.settimeout(5)\n"
+           "os.chdir(sys.argv[1])\n"
+           "os.setresuid(*[int(sys.argv[2])] * 3)\n"
+           "s.connect('control')\n"
+           "try:\n"
+           "    s.send(b'{\"do\": \"status\"}')\n"
+           "    print(s.recv(60000).decode())\n"
+           "except (BrokenPipeError, ConnectionResetError):\n"
+           "    print()\n")
+    said = {}
+    try:
+        for path in modes:  # as if it had been left open to all
+            path.chmod(0o777)
+        for uid in ("0", "65534"):
+            said[uid] = subprocess.run([sys.executable, "-c", ask, str(where), uid], text=True, check=True,
+                                       capture_output=True, timeout=20).stdout.strip()
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+    assert '"state":"ready"' in said["0"].replace(" ", "")
+    assert said["65534"] == ""
