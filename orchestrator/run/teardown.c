@@ -1,8 +1,8 @@
 /* teardown.c - see teardown.h.
  *
  *   programs (SIGTERM, a grace, SIGKILL; all at once) ─▶ down hooks, while our TAP fds are open ─▶
- *   links by group, one message a namespace ─▶ TAP fds ─▶ namespaces, back to back ─▶ what is in the
- *   host ─▶ the kernel has let go
+ *   what else runs inside ─▶ links by group, one message a namespace ─▶ TAP fds ─▶ namespaces, back
+ *   to back ─▶ what is in the host ─▶ the kernel has let go
  *
  * Each phase tells what it could not do and goes on: a failure never keeps the rest from being undone.
  */
