@@ -6,8 +6,12 @@
 
 /* A kind of node. Those of guests build the command. */
 struct kind {
-	struct node_kind node; /* what the loader knows of it; first, so that one is the other */
-	bool vnet_hdr;	       /* what vnet-hdr: auto means */
+	struct node_kind node;	  /* what the loader knows of it; first, so that one is the other */
+	bool vnet_hdr;		  /* what vnet-hdr: auto means */
+	enum tap_handoff handoff; /* of its interfaces, where they say none */
+	bool in_tap_netns;	  /* it looks its TAPs up by name: it runs where they are */
+	unsigned queues_max;	  /* of an interface; 0: as many as the kernel gives */
+	bool vhost;		  /* it takes vhost fds */
 	/* argv of a guest: late strings filled in. Errors go to diags. */
 	struct program (*command)(struct planner *planner, struct planned_node *node);
 };

@@ -151,5 +151,6 @@ const struct kind kind_qemu = {
 		  .spec_size = sizeof(struct qemu_spec),
 		  .guest = true },
 	.vnet_hdr = true,
+	.vhost = true,
 	.command = qemu_command,
 };

@@ -76,6 +76,10 @@ struct addrs {
 
 enum tristate { TRI_AUTO, TRI_OFF, TRI_ON };
 
+/* How a guest gets its TAP: the fds of its queues; /dev/net/tun, opened where the TAP is, for it to
+ * attach; or the device's name alone. */
+enum tap_handoff { HANDOFF_FD, HANDOFF_UNATTACHED, HANDOFF_NAME };
+
 struct tap_spec {
 	unsigned queues;	/* 1 … 256 */
 	enum tristate vnet_hdr; /* auto: on where the guest's command is a preset's, else off */
