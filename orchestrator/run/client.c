@@ -1,6 +1,5 @@
 /* client.c - the other side of the control socket. */
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/io.h"
 #include "run/control.h"
 
 int control_connect(const struct labdir *dir, struct err *err)
@@ -22,43 +20,23 @@ int control_connect(const struct labdir *dir, struct err *err)
 	return take_fd(&fd);
 }
 
-static void take_fds(struct msghdr *msg, int *fds)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-			if (fds && i < CONTROL_FDS)
-				fds[i] = fd;
-			else
-				(void)close(fd);
-		}
-	}
-}
-
-static int receive(int fd, struct json_object **ret_answer, int *fds, struct err *err)
+static int receive(int fd, int64_t deadline, struct json_object **ret_answer, int *fds,
+		   struct err *err)
 {
 	static char data[CONTROL_BYTES];
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
-	} control;
-	struct iovec iov = { data, sizeof data - 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof control };
+	int came[SCM_FDS];
 	struct json_object *object, *error = NULL;
-	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	ssize_t n = scm_recv(fd, deadline, data, sizeof data - 1, came, err);
 
+	if (n == 0)
+		(void)err_set(err, -ECONNRESET, "it closed the connection");
 	if (n <= 0)
-		return err_sys(err, n ? -errno : -ECONNRESET, "the lab did not answer");
-	take_fds(&msg, fds);
+		return err_wrap(err, "the lab did not answer");
+	for (int i = 0; i < SCM_FDS; i++)
+		if (fds)
+			fds[i] = came[i];
+		else
+			fd_closep(&came[i]);
 	data[n] = '\0';
 	object = json_tokener_parse(data);
 	if (!json_object_is_type(object, json_type_object)) {
@@ -95,8 +73,5 @@ int control_call(int fd, struct json_object *request, int64_t deadline,
 	json_object_put(request);
 	if (r < 0)
 		return err_sys(err, r, "cannot reach the lab");
-	r = io_wait(fd, POLLIN, deadline);
-	if (r <= 0)
-		return err_set(err, r ? r : -ETIMEDOUT, "the lab does not answer");
-	return receive(fd, ret_answer, fds, err);
+	return receive(fd, deadline, ret_answer, fds, err);
 }

@@ -17,26 +17,9 @@ static bool answer_fds(const struct client *client, struct json_object *answer, 
 		       int n_fds)
 {
 	const char *text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN);
-	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int) * CONTROL_FDS)];
-	} control = { 0 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	bool ok;
+	struct err ignored;
+	bool ok = scm_send(client->fd, text, strlen(text), fds, n_fds, &ignored) == 0;
 
-	if (n_fds) {
-		struct cmsghdr *c;
-
-		msg.msg_control = &control;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n_fds);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n_fds);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * (size_t)n_fds);
-	}
-	ok = sendmsg(client->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 	json_object_put(answer);
 	return ok;
 }

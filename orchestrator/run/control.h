@@ -14,9 +14,10 @@
 
 #include "base/err.h"
 #include "run/labdir.h"
+#include "sys/scm.h"
 
 #define CONTROL_BYTES ((size_t)60 << 10)
-#define CONTROL_FDS   2
+#define CONTROL_FDS   SCM_FDS
 
 /* Connects to a lab's worker. fd; -ENOENT or -ECONNREFUSED when none listens; -errno. */
 int control_connect(const struct labdir *dir, struct err *err);
