@@ -12,7 +12,6 @@
 #include "op/program.h"
 #include "sys/ns.h"
 
-#define EXEC_MS 10000 /* a program is executed well within this */
 #define SAY_MAX ((size_t)64 << 10)
 
 /* ---- exec */
@@ -24,49 +23,6 @@ static const struct rec exec_table[] = {
 	REC(REC_STR, struct op_exec, log),
 	REC_END,
 };
-
-static off_t log_size(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) < 0 ? 0 : st.st_size;
-}
-
-/* Runs a program to its end, its output added to a log; err has its last words. */
-static int command_run(struct ctx *ctx, struct spawn *spawn, const struct program *program,
-		       const char *log_name, uint32_t timeout_ms, off_t *ret_from, struct err *err)
-{
-	struct started_program filled autoprogram = { 0 };
-	struct spawned spawned = SPAWNED_NONE;
-	autofd int log = program_log(ctx, log_name, err); /* -1: it costs the log, not the hook */
-	const char *const *more = spawn->env;
-	int r;
-
-	log = log < 0 ? -1 : log;
-	*ret_from = log < 0 ? 0 : log_size(log);
-	r = program_fill(ctx, program, more, &filled, err);
-	if (r < 0)
-		return r;
-	spawn->argv = (const char *const *)filled.argv;
-	spawn->env = (const char *const *)filled.env;
-	spawn->cwd = ctx->dir;
-	spawn->in = spawn->tty = -1;
-	spawn->out = spawn->err = log;
-	spawn->uid = spawn->gid = -1;
-	spawn->die_with_parent = true;
-	spawn->nofile = ctx->nofile;
-	r = spawn_start(spawn, &spawned, err);
-	if (r == 0)
-		r = spawn_result(&spawned, io_now_ms() + EXEC_MS, err);
-	if (r == 0) {
-		r = program_wait(ctx, &spawned, timeout_ms, err);
-		if (r < 0)
-			program_last_words(ctx, log_name, *ret_from, err);
-	}
-	fd_closep(&spawned.pidfd);
-	fd_closep(&spawned.report);
-	return r;
-}
 
 static void exec_say(struct ctx *ctx, uint32_t i, off_t from)
 {
@@ -91,7 +47,7 @@ static int exec_apply(struct ctx *ctx, uint32_t i, struct err *err)
 
 	if (pidfd < 0)
 		return pidfd;
-	r = command_run(ctx, &spawn, &exec->program, exec->log, exec->timeout_ms, &from, err);
+	r = program_run(ctx, &spawn, &exec->program, exec->log, exec->timeout_ms, &from, err);
 	exec_say(ctx, i, from);
 	return r < 0 ? err_wrap(err, "exec \"%s\"", program_name(&exec->program)) : 0;
 }
@@ -161,7 +117,7 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 	for (int k = 0; k < (int)n_fds; k++)
 		fds[k] = (struct spawn_fd){ .from = hook->fd + k, .to = 3 + k };
 	ctx->slots[i].mark = (struct spawn_mark){ 0 };
-	return command_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
+	return program_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
 }
 
 static int hook_apply(struct ctx *ctx, uint32_t i, struct err *err)

@@ -14,7 +14,8 @@
 #include "base/io.h"
 
 #define LAST_LINES 3
-#define KILL_MS	   2000 /* a killed process is gone well within this */
+#define EXEC_MS	   10000 /* a program is executed well within this */
+#define KILL_MS	   2000	 /* a killed process is gone well within this */
 
 const struct rec program_table[] = {
 	REC_LIST(struct program, argv, argc),
@@ -194,6 +195,48 @@ int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, 
 		return err_set(err, -EREMOTEIO, "%s", spawn_status_words(status, words));
 	}
 	return 0;
+}
+
+static off_t log_size(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 ? 0 : st.st_size;
+}
+
+int program_run(struct ctx *ctx, struct spawn *spawn, const struct program *program,
+		const char *log_name, uint32_t timeout_ms, off_t *ret_from, struct err *err)
+{
+	struct started_program filled autoprogram = { 0 };
+	struct spawned spawned = SPAWNED_NONE;
+	autofd int log = program_log(ctx, log_name, err); /* -1: it costs the log, not the hook */
+	const char *const *more = spawn->env;
+	int r;
+
+	log = log < 0 ? -1 : log;
+	*ret_from = log < 0 ? 0 : log_size(log);
+	r = program_fill(ctx, program, more, &filled, err);
+	if (r < 0)
+		return r;
+	spawn->argv = (const char *const *)filled.argv;
+	spawn->env = (const char *const *)filled.env;
+	spawn->cwd = ctx->dir;
+	spawn->in = spawn->tty = -1;
+	spawn->out = spawn->err = log;
+	spawn->uid = spawn->gid = -1;
+	spawn->die_with_parent = true;
+	spawn->nofile = ctx->nofile;
+	r = spawn_start(spawn, &spawned, err);
+	if (r == 0)
+		r = spawn_result(&spawned, io_now_ms() + EXEC_MS, err);
+	if (r == 0) {
+		r = program_wait(ctx, &spawned, timeout_ms, err);
+		if (r < 0)
+			program_last_words(ctx, log_name, *ret_from, err);
+	}
+	fd_closep(&spawned.pidfd);
+	fd_closep(&spawned.report);
+	return r;
 }
 
 const char *program_name(const struct program *program)

@@ -23,6 +23,11 @@ void program_last_words(const struct ctx *ctx, const char *name, off_t from, str
  * with 0; else err says how it ended in words. */
 int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, struct err *err);
 
+/* Runs a program to its end, in the lab's folder, its output added to a log from *ret_from on. Of
+ * spawn the caller says where it runs and with which fds. 0; else err has its last words, too. */
+int program_run(struct ctx *ctx, struct spawn *spawn, const struct program *program,
+		const char *log_name, uint32_t timeout_ms, off_t *ret_from, struct err *err);
+
 /* The first word of a command, for messages: `"./tap-up"`; of sh -c, the string. */
 const char *program_name(const struct program *program);
 void program_describe(const struct program *program, struct strbuf *out);

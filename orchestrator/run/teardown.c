@@ -83,18 +83,19 @@ struct victims {
 	int n;
 };
 
+#define OP_BIT(op) (UINT64_C(1) << (op))
+
 /* Programs of these ops that still run. */
-static struct victims victims_of(struct ctx *ctx, enum op_id a, enum op_id b)
+static struct victims victims_of(struct ctx *ctx, uint64_t ops)
 {
 	struct victims victims = { .v = calloc((size_t)ctx->plan->n_steps + 1,
 					       sizeof(struct victim)) };
 
 	for (int i = 0; victims.v && i < ctx->plan->n_steps; i++) {
 		const struct spawn_mark *mark = &ctx->slots[i].mark;
-		enum op_id op = ctx->plan->steps[i].op;
 		int pidfd;
 
-		if ((op != a && op != b) || !mark->pid)
+		if (!(OP_BIT(ctx->plan->steps[i].op) & ops) || !mark->pid)
 			continue;
 		pidfd = spawn_pidfd(mark->pid, mark->start_time);
 		if (pidfd >= 0)
@@ -180,31 +181,33 @@ static void count_programs(const struct ctx *ctx, const struct victims *victims,
 	}
 }
 
-/* Of a hook that its starter's death killed, whatever it had started. */
+/* Of a hook or a TAP's helper that its starter's death killed, whatever it had started. */
 static void stop_abandoned(const struct ctx *ctx, struct teardown_result *result)
 {
 	struct strbuf lab autostr = STRBUF_INIT;
 
 	strbuf_printf(&lab, "TAPNET_LAB=%s", ctx->plan->lab);
 	for (int i = 0; i < ctx->plan->n_steps; i++)
-		if (ctx->plan->steps[i].op == OP_HOOK && ctx->slots[i].mark.pid &&
+		if (OP_BIT(ctx->plan->steps[i].op) & (OP_BIT(OP_HOOK) | OP_BIT(OP_TAP)) &&
+		    ctx->slots[i].mark.pid &&
 		    (slot_get(&ctx->slots[i]) == SLOT_INTENT ||
 		     slot_get(&ctx->slots[i]) == SLOT_UNDOING) &&
 		    spawn_kill_session(ctx->slots[i].mark.pid, lab.text, io_now_ms() + KILL_MS) < 0)
-			problem(result, "%s: what its hook started cannot be killed",
+			problem(result, "%s: what its hook or helper started cannot be killed",
 				ctx->plan->steps[i].what);
 }
 
-/* Hooks and execs that were under way: their whole groups. */
+/* Hooks, execs and bridge helpers that were under way: their whole groups. */
 static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 {
-	struct victims victims = victims_of(ctx, OP_EXEC, OP_HOOK);
+	struct victims victims =
+		victims_of(ctx, OP_BIT(OP_EXEC) | OP_BIT(OP_HOOK) | OP_BIT(OP_TAP));
 
 	for (int i = 0; i < victims.n; i++)
 		(void)kill(-ctx->slots[victims.v[i].step].mark.pid, SIGKILL);
 	victims_signal(&victims, SIGKILL);
 	if (victims_wait(&victims, io_now_ms() + KILL_MS))
-		problem(result, "a hook or exec under way cannot be killed");
+		problem(result, "a hook, exec or helper under way cannot be killed");
 	victims_free(&victims);
 	stop_abandoned(ctx, result);
 }
@@ -238,8 +241,8 @@ static void stop_orphans(const struct ctx *ctx, struct teardown_result *result)
 
 static void stop_programs(struct ctx *ctx, struct teardown_result *result)
 {
-	struct victims procs = victims_of(ctx, OP_PROC, OP_PROC),
-		       cells = victims_of(ctx, OP_CELL, OP_CELL);
+	struct victims procs = victims_of(ctx, OP_BIT(OP_PROC)),
+		       cells = victims_of(ctx, OP_BIT(OP_CELL));
 
 	count_programs(ctx, &procs, result);
 	victims_signal(&procs, SIGTERM);

@@ -165,7 +165,7 @@ int scm_send_fd(int sock, int fd, struct err *err)
 int scm_recv_fd(int sock, int64_t deadline, struct err *err)
 {
 	int fds[SCM_FDS], r = 0;
-	char byte;
+	char byte = 0;
 	ssize_t n = scm_recv(sock, deadline, &byte, sizeof byte, fds, err);
 
 	if (n == 0)
