@@ -247,25 +247,28 @@ static int op_proc_finish(struct ctx *ctx, uint32_t i, struct spawned *spawned, 
 	return proc_collect(ctx, ctx_proc(ctx, i), err);
 }
 
+static bool proc_has_fd(const struct op_proc *op, int first, uint32_t n)
+{
+	for (int k = 0; k < op->n_fds; k++)
+		if (op->fds[k].from >= first && op->fds[k].from < first + (int)n)
+			return true;
+	return false;
+}
+
 /* Queues as they were made: the last program may have detached some, and set what it liked. */
 static int proc_reset_queues(const struct ctx *ctx, const struct op_proc *op, struct err *err)
 {
 	int r = 0;
 
-	for (int i = 0; i < ctx->plan->n_steps && op->n_fds; i++) {
+	for (int i = 0; i < ctx->plan->n_steps && r == 0; i++) {
 		const struct op_tap *tap = ctx_step(ctx, (uint32_t)i)->args;
 
-		if (ctx_step(ctx, (uint32_t)i)->op != OP_TAP)
-			continue;
-		for (int k = 0; k < op->n_fds && r == 0; k++) {
-			int fd = op->fds[k].from;
-
-			if (fd < tap->fd || fd >= tap->fd + (int)tap->queues)
-				continue;
-			r = tun_queue(fd, true, err);
-			if (r == 0)
-				r = tun_reset(fd, tap->vnet_hdr, tap->persist, err);
-		}
+		if (ctx_step(ctx, (uint32_t)i)->op == OP_TAP &&
+		    proc_has_fd(op, tap->fd, tap->queues))
+			r = tun_set(tap->fd, tap->queues,
+				    &(struct tun_settings){
+					    .vnet_hdr = tap->vnet_hdr, .owner = -1, .group = -1 },
+				    tap->persist, err);
 	}
 	return r;
 }

@@ -101,10 +101,10 @@ static int tap_apply(struct ctx *ctx, uint32_t i, struct err *err)
 			.name = tap->name,
 			.ifindex = tap->ifindex,
 			.queues = tap->queues,
-			.vnet_hdr = tap->vnet_hdr,
 			.mac = &tap->mac,
 			.persist = tap->persist,
 			.first_fd = tap->fd,
+			.set = { .vnet_hdr = tap->vnet_hdr, .owner = -1, .group = -1 },
 		},
 		err);
 }

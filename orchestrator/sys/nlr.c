@@ -86,23 +86,34 @@ static void nlr_close(struct nlr_reader *reader)
 
 /* ---- links */
 
-/* What libnl has no names for. */
-static void link_more(struct arena *arena, struct nl_msg *msg, struct nlr_link *link)
+static void link_info(struct nlattr *attr, struct nlr_link *link)
 {
-	struct nlattr *attrs[IFLA_MAX + 1], *info[IFLA_INFO_MAX + 1], *port[IFLA_BRPORT_MAX + 1];
-	struct nlattr *name;
-	int cap = 0, left;
+	struct nlattr *info[IFLA_INFO_MAX + 1], *port[IFLA_BRPORT_MAX + 1], *tun[IFLA_TUN_MAX + 1];
 
-	if (nlmsg_parse(nlmsg_hdr(msg), sizeof(struct ifinfomsg), attrs, IFLA_MAX, NULL) < 0)
+	if (nla_parse_nested(info, IFLA_INFO_MAX, attr, NULL) < 0)
 		return;
-	if (attrs[IFLA_LINKINFO] &&
-	    nla_parse_nested(info, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL) == 0 &&
-	    info[IFLA_INFO_SLAVE_KIND] &&
+	if (info[IFLA_INFO_SLAVE_KIND] &&
 	    str_eq(nla_get_string(info[IFLA_INFO_SLAVE_KIND]), "bridge") &&
 	    info[IFLA_INFO_SLAVE_DATA] &&
 	    nla_parse_nested(port, IFLA_BRPORT_MAX, info[IFLA_INFO_SLAVE_DATA], NULL) == 0 &&
 	    port[IFLA_BRPORT_STATE])
 		link->port_state = nla_get_u8(port[IFLA_BRPORT_STATE]);
+	if (str_eq(link->kind, "tun") && info[IFLA_INFO_DATA] &&
+	    nla_parse_nested(tun, IFLA_TUN_MAX, info[IFLA_INFO_DATA], NULL) == 0 &&
+	    tun[IFLA_TUN_PI])
+		link->tun_pi = nla_get_u8(tun[IFLA_TUN_PI]) != 0;
+}
+
+/* What libnl has no names for. */
+static void link_more(struct arena *arena, struct nl_msg *msg, struct nlr_link *link)
+{
+	struct nlattr *attrs[IFLA_MAX + 1], *name;
+	int cap = 0, left;
+
+	if (nlmsg_parse(nlmsg_hdr(msg), sizeof(struct ifinfomsg), attrs, IFLA_MAX, NULL) < 0)
+		return;
+	if (attrs[IFLA_LINKINFO])
+		link_info(attrs[IFLA_LINKINFO], link);
 	if (!attrs[IFLA_PROP_LIST])
 		return;
 	nla_for_each_nested(name, attrs[IFLA_PROP_LIST], left)

@@ -14,6 +14,7 @@ struct nlr_link {
 	const char *name, *kind; /* kind: "veth", "bridge", "tun" …, "" when none */
 	struct mac mac;
 	bool up, carrier;
+	bool tun_pi;	    /* of a TAP: packet information in front of each frame */
 	uint8_t port_state; /* of a bridge's port: BR_STATE_* of linux/if_bridge.h */
 	const char **altnames;
 	int n_altnames;

@@ -102,9 +102,9 @@ static int try_tap(void)
 
 	return tun_make(&(struct tun_make){ .name = "probe3",
 					    .queues = 2,
-					    .vnet_hdr = true,
 					    .mac = &probe_mac,
-					    .first_fd = PROBE_FD },
+					    .first_fd = PROBE_FD,
+					    .set = { .vnet_hdr = true, .owner = -1, .group = -1 } },
 			&ignored);
 }
 

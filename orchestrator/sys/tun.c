@@ -8,17 +8,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
-#include <linux/if_tun.h>
-#include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
 #include "sys/place.h"
+#include "sys/tunset.h"
 
 #define TUN_PATH  "/dev/net/tun"
 #define TUN_ASKED (IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
@@ -45,7 +43,7 @@ static int tun_open_failed(int code, struct err *err)
 
 static unsigned tun_flags(const struct tun_make *make)
 {
-	return IFF_TAP | IFF_NO_PI | (make->vnet_hdr ? IFF_VNET_HDR : 0u) |
+	return IFF_TAP | IFF_NO_PI | (make->set.vnet_hdr ? IFF_VNET_HDR : 0u) |
 	       (make->queues > 1 ? IFF_MULTI_QUEUE : 0u);
 }
 
@@ -73,19 +71,31 @@ static int tun_attach_failed(const struct tun_make *make, unsigned k, int code, 
 	return err_sys(err, code, "cannot make queue %u of \"%s\"", k, make->name);
 }
 
-/* Opens queue k at its number. IFF_TUN_EXCL: never joins a device that was there before. */
-static int tun_open_queue(const struct tun_make *make, unsigned k, struct err *err)
+/* Opens the device at its number (-1: any). */
+static int tun_open_at(int at, int flags, struct err *err)
 {
-	autofd int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	struct ifreq ifr;
+	autofd int fd = open(TUN_PATH, O_RDWR | O_CLOEXEC | flags);
 	int r;
 
 	if (fd < 0)
 		return tun_open_failed(-errno, err);
-	r = fd_place(&fd, make->first_fd + (int)k);
-	if (r < 0)
-		return err_sys(err, r, "cannot put a queue at fd %u", (unsigned)make->first_fd + k);
-	fd = r;
+	r = fd_place(&fd, at);
+	return r < 0 ? err_sys(err, r, "cannot put a queue at fd %d", at) : r;
+}
+
+int tun_open(int at, struct err *err)
+{
+	return tun_open_at(at, 0, err);
+}
+
+/* Makes queue k at its number. IFF_TUN_EXCL: never joins a device that was there before. */
+static int tun_open_queue(const struct tun_make *make, unsigned k, struct err *err)
+{
+	autofd int fd = tun_open_at(make->first_fd + (int)k, O_NONBLOCK, err);
+	struct ifreq ifr;
+
+	if (fd < 0)
+		return fd;
 	if (k == 0 && make->ifindex && ioctl(fd, TUNSETIFINDEX, &make->ifindex) < 0)
 		return err_sys(err, -errno, "cannot choose ifindex %u", make->ifindex);
 	tun_name(&ifr, make->name);
@@ -108,13 +118,6 @@ static int tun_set_mac(int fd, const struct tun_make *make, struct err *err)
 	return 0;
 }
 
-static int tun_set_header(int fd, int size, struct err *err)
-{
-	if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0)
-		return err_sys(err, -errno, "cannot set a vnet header of %d bytes", size);
-	return 0;
-}
-
 /* What is set once for the whole device, and the proof that it is what was asked for. */
 static int tun_settle(const struct tun_make *make, struct err *err)
 {
@@ -128,14 +131,15 @@ static int tun_settle(const struct tun_make *make, struct err *err)
 		return err_set(err, -EPROTO,
 			       "the kernel made \"%s\" with flags 0x%x, not \"%s\" with 0x%x",
 			       state.name, state.flags & TUN_ASKED, make->name, tun_flags(make));
-	if (make->vnet_hdr && make->vnet_hdr_len &&
-	    make->vnet_hdr_len != (unsigned)state.vnet_hdr_size)
-		r = tun_set_header(fd, (int)make->vnet_hdr_len, err);
-	if (r == 0 && make->mac)
+	if (make->mac)
 		r = tun_set_mac(fd, make, err);
-	if (r == 0 && make->persist && ioctl(fd, TUNSETPERSIST, 1L) < 0)
-		r = err_sys(err, -errno, "cannot make \"%s\" persistent", make->name);
-	return r;
+	if (r == 0)
+		r = tunset_apply(fd, make->queues, &make->set, err);
+	if (r == 0 && make->set.carrier_off)
+		r = tunset_carrier(fd, false, err);
+	if (r == 0 && make->persist)
+		r = tunset_persist(fd, true, err);
+	return r < 0 ? err_wrap(err, "\"%s\"", make->name) : 0;
 }
 
 static void tun_close(int first_fd, unsigned queues)
@@ -152,6 +156,9 @@ int tun_make(const struct tun_make *make, struct err *err)
 	if (len == 0 || len >= IFNAMSIZ || strchr(make->name, '%'))
 		return err_set(err, -EINVAL, "\"%s\" is not the whole name of a device",
 			       make->name);
+	r = tunset_check(make->queues, &make->set, err);
+	if (r < 0)
+		return err_wrap(err, "\"%s\"", make->name);
 	for (unsigned k = 0; k < make->queues; k++) {
 		r = tun_open_queue(make, k, err);
 		if (r < 0) {
@@ -167,6 +174,7 @@ int tun_make(const struct tun_make *make, struct err *err)
 
 int tun_state(int fd, struct tun_state *ret_state, struct err *err)
 {
+	int little = 0, big = 0;
 	struct ifreq ifr = { 0 };
 
 	*ret_state = (struct tun_state){ 0 };
@@ -178,9 +186,14 @@ int tun_state(int fd, struct tun_state *ret_state, struct err *err)
 	memcpy(ret_state->name, ifr.ifr_name, sizeof ret_state->name);
 	ret_state->name[sizeof ret_state->name - 1] = '\0';
 	ret_state->flags = (unsigned short)ifr.ifr_flags;
-	if (ioctl(fd, TUNGETVNETHDRSZ, &ret_state->vnet_hdr_size) < 0)
-		return err_sys(err, -errno, "the vnet header's size of \"%s\" cannot be read",
+	ret_state->detached = (ifr.ifr_flags & IFF_DETACH_QUEUE) != 0;
+	if (ioctl(fd, TUNGETVNETHDRSZ, &ret_state->vnet_hdr_size) < 0 ||
+	    ioctl(fd, TUNGETSNDBUF, &ret_state->sndbuf) < 0 || ioctl(fd, TUNGETVNETLE, &little) < 0)
+		return err_sys(err, -errno, "the settings of \"%s\" cannot be read",
 			       ret_state->name);
+	if (ioctl(fd, TUNGETVNETBE, &big) < 0)
+		big = 0; /* this kernel has no such headers */
+	ret_state->endian = little ? TUN_LITTLE : big ? TUN_BIG : TUN_NATIVE;
 	return 0;
 }
 
@@ -192,7 +205,7 @@ int tun_queue(int fd, bool attach, struct err *err)
 
 	if (r < 0)
 		return r;
-	if (attach == !(state.flags & IFF_DETACH_QUEUE))
+	if (attach != state.detached)
 		return 0;
 	if (!(state.flags & IFF_MULTI_QUEUE))
 		return err_set(err, -EINVAL, "\"%s\" has one queue, which cannot be detached",
@@ -200,27 +213,5 @@ int tun_queue(int fd, bool attach, struct err *err)
 	if (ioctl(fd, TUNSETQUEUE, &ifr) < 0)
 		return err_sys(err, -errno, "cannot %s a queue of \"%s\"",
 			       attach ? "attach" : "detach", state.name);
-	return 0;
-}
-
-int tun_reset(int fd, bool vnet_hdr, bool persist, struct err *err)
-{
-	int sndbuf = INT_MAX, native = 0, carrier = 1;
-	const struct {
-		const char *what;
-		unsigned long request, arg;
-	} steps[] = {
-		{ "offloads", TUNSETOFFLOAD, 0 },
-		{ "send buffer", TUNSETSNDBUF, (unsigned long)&sndbuf },
-		{ "byte order", TUNSETVNETLE, (unsigned long)&native },
-		{ "persistence", TUNSETPERSIST, persist },
-		{ "carrier", TUNSETCARRIER, (unsigned long)&carrier },
-	};
-
-	if (vnet_hdr && tun_set_header(fd, sizeof(struct virtio_net_hdr), err) < 0)
-		return err->code;
-	for (size_t i = 0; i < COUNT(steps); i++)
-		if (ioctl(fd, steps[i].request, steps[i].arg) < 0)
-			return err_sys(err, -errno, "cannot reset a TAP queue's %s", steps[i].what);
 	return 0;
 }

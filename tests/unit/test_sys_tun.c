@@ -55,9 +55,9 @@ static void many_queues(void **state)
 	must(tun_make(&(struct tun_make){ .name = "tap0",
 					  .ifindex = 700,
 					  .queues = 4,
-					  .vnet_hdr = true,
 					  .mac = &mac,
-					  .first_fd = FD },
+					  .first_fd = FD,
+					  .set = { .vnet_hdr = true, .owner = -1, .group = -1 } },
 		      &err));
 	for (int k = 0; k < 4; k++) {
 		must(tun_state(FD + k, &queue, &err));
@@ -98,12 +98,13 @@ static void a_chosen_header(void **state)
 	struct tun_state queue;
 
 	(void)state;
-	must(tun_make(&(struct tun_make){ .name = "tap0",
-					  .queues = 1,
-					  .vnet_hdr = true,
-					  .vnet_hdr_len = 12,
-					  .first_fd = FD },
-		      &err));
+	must(tun_make(
+		&(struct tun_make){
+			.name = "tap0",
+			.queues = 1,
+			.first_fd = FD,
+			.set = { .vnet_hdr = true, .vnet_hdr_len = 12, .owner = -1, .group = -1 } },
+		&err));
 	must(tun_state(FD, &queue, &err));
 	assert_int_equal(queue.vnet_hdr_size, 12);
 }
@@ -238,14 +239,17 @@ static void a_guests_traces_are_wiped(void **state)
 	struct tun_state queue;
 
 	(void)state;
-	must(tun_make(
-		&(struct tun_make){ .name = "tap0", .queues = 1, .vnet_hdr = true, .first_fd = FD },
-		&err));
+	must(tun_make(&(struct tun_make){ .name = "tap0",
+					  .queues = 1,
+					  .first_fd = FD,
+					  .set = { .vnet_hdr = true, .owner = -1, .group = -1 } },
+		      &err));
 	assert_int_equal(ioctl(FD, TUNSETVNETHDRSZ, &twelve), 0);
 	assert_int_equal(ioctl(FD, TUNSETSNDBUF, &sndbuf), 0);
 	assert_int_equal(ioctl(FD, TUNSETOFFLOAD, (unsigned long)(TUN_F_CSUM | TUN_F_TSO4)), 0);
 	assert_int_equal(ioctl(FD, TUNSETPERSIST, 1L), 0);
-	must(tun_reset(FD, true, false, &err));
+	must(tun_set(FD, 1, &(struct tun_settings){ .vnet_hdr = true, .owner = -1, .group = -1 },
+		     false, &err));
 	must(tun_state(FD, &queue, &err));
 	assert_int_equal(queue.vnet_hdr_size, 10);
 	assert_false(queue.flags & IFF_PERSIST);
