@@ -9,14 +9,13 @@
 #include <lwip/prot/ip.h>
 #include <lwip/priv/nd6_priv.h>
 #include <lwip/snmp.h>
-#include <inttypes.h>
 #include <netif/ethernet.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include "base/fd.h"
 #include "base/ip.h"
+#include "guest/say.h"
 #include "guest/stack.h"
 
 int nic_open(struct nic *nic, unsigned n, const struct opt_nic *opt, struct err *err)
@@ -37,8 +36,8 @@ static err_t nic_output(struct netif *netif, struct pbuf *p)
 {
 	struct nic *nic = netif->state;
 
-	pbuf_copy_partial(p, tap_room(&nic->tap), p->tot_len, 0);
-	tap_send(&nic->tap, p->tot_len);
+	pbuf_copy_partial(p, nic->out, p->tot_len, 0);
+	tap_send(&nic->tap, nic->out, p->tot_len);
 	return ERR_OK;
 }
 
@@ -162,11 +161,12 @@ static bool frame_udplite(const uint8_t *frame, size_t len)
 	return next == IP_PROTO_UDPLITE;
 }
 
-static void nic_input(struct nic *nic, const uint8_t *frame, size_t len)
+static void nic_input(void *arg, const uint8_t *frame, size_t len)
 {
+	struct nic *nic = arg;
 	struct pbuf *p;
 
-	if (frame_udplite(frame, len))
+	if (frame_udplite(frame, len) || len > UINT16_MAX)
 		return;
 	p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
 	if (!p)
@@ -178,23 +178,7 @@ static void nic_input(struct nic *nic, const uint8_t *frame, size_t len)
 
 int nic_event(struct nic *nic, unsigned queue, uint32_t events)
 {
-	const uint8_t *frame = NULL;
-	ssize_t len;
-
-	if (events & (EPOLLERR | EPOLLHUP))
-		return -EBADFD;
-	if (events & EPOLLOUT)
-		tap_flush(&nic->tap, queue);
-	if (!(events & EPOLLIN))
-		return 0;
-	for (int i = 0; i < TAP_BURST; i++) {
-		len = tap_receive(&nic->tap, queue, &frame);
-		if (len < 0)
-			return len == -EAGAIN ? 0 : (int)len;
-		if (len > 0)
-			nic_input(nic, frame, (size_t)len);
-	}
-	return 0;
+	return tap_event(&nic->tap, queue, events, nic_input, nic);
 }
 
 void nic_print(const struct nic *nic)
@@ -203,26 +187,11 @@ void nic_print(const struct nic *nic)
 	char mac[MAC_TEXT], ip[IP_TEXT];
 
 	printf("%s: ", nic->name);
-	if (nic->tap.n_attached < nic->tap.n_queues)
-		printf("%u of ", nic->tap.n_attached);
-	printf("%u queue%s, %s", nic->tap.n_queues, nic->tap.n_queues == 1 ? "" : "s",
-	       mac_text(&opt->mac, mac));
+	say_queues(&nic->tap);
+	printf(", %s", mac_text(&opt->mac, mac));
 	if (opt->ip.family)
 		printf(", %s", ip_prefix_text(&opt->ip, ip));
 	if (opt->ip6.family)
 		printf(", %s", ip_prefix_text(&opt->ip6, ip));
 	putchar('\n');
-}
-
-void nic_print_counters(const struct nic *nic)
-{
-	for (unsigned i = 0; i < nic->tap.n_queues; i++) {
-		const struct tap_counters *c = &nic->tap.queues[i].count;
-
-		printf("%s queue %u: in %" PRIu64 ", out %" PRIu64 ", padded %" PRIu64
-		       ", kept %" PRIu64 ", dropped short %" PRIu64 ", dropped full %" PRIu64
-		       ", refused %" PRIu64 "\n",
-		       nic->name, i, c->in, c->out, c->padded, c->kept, c->runt, c->full,
-		       c->failed);
-	}
 }

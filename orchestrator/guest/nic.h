@@ -14,6 +14,7 @@ struct nic {
 	const struct opt_nic *opt;
 	struct netif netif;
 	struct tap tap;
+	uint8_t out[UINT16_MAX]; /* the frame that the stack sends */
 };
 
 /* The name and the TAP of the card number n; the fds belong to it from now on. */
@@ -21,13 +22,11 @@ int nic_open(struct nic *nic, unsigned n, const struct opt_nic *opt, struct err 
 void nic_close(struct nic *nic);
 
 /* Both with the stack's lock held. nic_start() makes the stack use the card, whose queues are then
- * in the epoll set with the tags tag, tag + 1, …; nic_event() handles what epoll says of one:
- * -EBADFD when the device is gone. */
+ * in the epoll set with the tags tag, tag + 1, …; nic_event() is tap_event() of one. */
 int nic_start(struct nic *nic, int epoll, uint64_t tag, struct err *err);
 int nic_event(struct nic *nic, unsigned queue, uint32_t events);
 
-/* `eth0: 4 queues, 02:…, 10.0.1.10/24`, and a line of counters for each queue. */
+/* `eth0: 4 queues, 02:…, 10.0.1.10/24` */
 void nic_print(const struct nic *nic);
-void nic_print_counters(const struct nic *nic);
 
 #endif

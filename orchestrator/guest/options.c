@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "guest/say.h"
 
 const char options_help[] =
 	"Usage: tapnet-guest --nic fds=N:N…,mac=MAC[,KEY=VALUE…] [OPTION…]\n"
@@ -30,22 +31,6 @@ const char options_help[] =
 	"\n"
 	"SIGUSR1 prints the counters, SIGTERM prints them and ends. A device that disappears ends\n"
 	"it with status 1; status 2 is a mistake in these options.\n";
-
-static int parse_number(const char *text, unsigned long min, unsigned long max,
-			unsigned long *ret_value, struct err *err)
-{
-	unsigned long value = 0;
-	char *end = NULL;
-
-	errno = 0;
-	if (text[0] >= '0' && text[0] <= '9')
-		value = strtoul(text, &end, 10);
-	if (!end || *end || errno || value < min || value > max)
-		return err_set(err, -EINVAL, "\"%s\" is not a number from %lu to %lu", text, min,
-			       max);
-	*ret_value = value;
-	return 0;
-}
 
 static int parse_ip(const char *text, unsigned family, bool prefix, struct ip *ret_ip,
 		    struct err *err)
@@ -70,18 +55,7 @@ static int parse_ip(const char *text, unsigned family, bool prefix, struct ip *r
 
 static int nic_fds(struct opt_nic *nic, char *text, struct err *err)
 {
-	unsigned long fd;
-
-	for (char *one; (one = strsep(&text, ":"));) {
-		int r = parse_number(one, 3, 1 << 20, &fd, err);
-
-		if (r < 0)
-			return r;
-		if (nic->n_fds == TAP_QUEUES_MAX)
-			return err_set(err, -E2BIG, "more than %d queues", TAP_QUEUES_MAX);
-		nic->fds[nic->n_fds++] = (int)fd;
-	}
-	return 0;
+	return say_fds(text, nic->fds, &nic->n_fds, err);
 }
 
 static int nic_mac(struct opt_nic *nic, char *text, struct err *err)
@@ -134,7 +108,7 @@ static int nic_vnet(struct opt_nic *nic, char *text, struct err *err)
 static int nic_mtu(struct opt_nic *nic, char *text, struct err *err)
 {
 	unsigned long mtu = 0;
-	int r = parse_number(text, 576, 65521, &mtu, err);
+	int r = say_number(text, 576, 65521, &mtu, err);
 
 	nic->mtu = (uint16_t)mtu;
 	return r;
@@ -179,20 +153,17 @@ static int nic_key_parse(struct opt_nic *nic, unsigned *seen, char *pair, struct
 	return err_set(err, -EINVAL, "unknown key \"%s\"", pair);
 }
 
+/* The last card's fds are no other card's. */
 static int fds_once(const struct options *options, struct err *err)
 {
 	const struct opt_nic *last = &options->nics[options->n_nics - 1];
 
-	for (unsigned i = 0; i < last->n_fds; i++) {
-		for (unsigned n = 0; n < options->n_nics; n++) {
-			const struct opt_nic *nic = &options->nics[n];
-
+	for (const struct opt_nic *nic = options->nics; nic < last; nic++)
+		for (unsigned i = 0; i < last->n_fds; i++)
 			for (unsigned j = 0; j < nic->n_fds; j++)
-				if (nic->fds[j] == last->fds[i] && &nic->fds[j] != &last->fds[i])
+				if (nic->fds[j] == last->fds[i])
 					return err_set(err, -EINVAL, "fd %d is given twice",
 						       nic->fds[j]);
-		}
-	}
 	return 0;
 }
 
@@ -235,7 +206,7 @@ static int opt_name(struct options *options, char *text, struct err *err)
 static int opt_listen(struct options *options, char *text, struct err *err)
 {
 	unsigned long port;
-	int r = parse_number(text, 1, 65535, &port, err);
+	int r = say_number(text, 1, 65535, &port, err);
 
 	if (r < 0)
 		return r;
@@ -258,7 +229,7 @@ static int opt_ping(struct options *options, char *text, struct err *err)
 static int opt_count(struct options *options, char *text, struct err *err)
 {
 	unsigned long count = 0;
-	int r = parse_number(text, 0, 1000000, &count, err);
+	int r = say_number(text, 0, 1000000, &count, err);
 
 	options->count = (unsigned)count;
 	return r;

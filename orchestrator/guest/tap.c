@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -41,28 +43,43 @@ static int queue_ask(int fd, struct ifreq *ret_ifr, struct err *err)
 	return 0;
 }
 
-static int queue_adopt(struct tap *tap, unsigned i, int fd, struct err *err)
+bool tap_device_same(const struct tap_device *a, const struct tap_device *b)
 {
-	struct tap_queue *q = &tap->queues[i];
-	struct ifreq ifr;
-	int r = queue_ask(fd, &ifr, err);
-	int flags;
+	return strncmp(a->ifname, b->ifname, sizeof a->ifname) == 0 &&
+	       memcmp(a->mac.b, b->mac.b, sizeof a->mac.b) == 0;
+}
 
-	if (r < 0)
-		return r;
-	if (i == 0)
-		memcpy(tap->ifname, ifr.ifr_name, sizeof tap->ifname);
-	else if (strncmp(tap->ifname, ifr.ifr_name, sizeof tap->ifname) != 0)
+static int queue_device(struct tap *tap, int fd, const struct ifreq *ifr, struct err *err)
+{
+	struct ifreq hw = { 0 };
+	struct tap_device device;
+
+	if (ioctl(fd, SIOCGIFHWADDR, &hw) < 0)
+		return err_sys(err, -errno, "the MAC of fd %d's TAP", fd);
+	memcpy(device.ifname, ifr->ifr_name, sizeof device.ifname);
+	memcpy(device.mac.b, hw.ifr_hwaddr.sa_data, sizeof device.mac.b);
+	if (!tap->device.ifname[0])
+		tap->device = device;
+	if (!tap_device_same(&device, &tap->device))
 		return err_set(err, -EINVAL,
 			       "fd %d is of another device (%.15s) than the first (%.15s)", fd,
-			       ifr.ifr_name, tap->ifname);
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return err_sys(err, -errno, "fd %d", fd);
-	q->fd = fd;
+			       device.ifname, tap->device.ifname);
+	return 0;
+}
+
+static int queue_adopt(struct tap *tap, struct tap_queue *q, struct err *err)
+{
+	struct ifreq ifr;
+	int flags;
+
+	if (queue_ask(q->fd, &ifr, err) < 0 || queue_device(tap, q->fd, &ifr, err) < 0)
+		return err->code;
+	flags = fcntl(q->fd, F_GETFL);
+	if (flags < 0 || fcntl(q->fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(q->fd, F_SETFD, FD_CLOEXEC) < 0)
+		return err_sys(err, -errno, "fd %d", q->fd);
 	q->attached = !(ifr_flags_of(&ifr) & IFF_DETACH_QUEUE);
-	tap->n_attached += q->attached;
+	tap->n_attached -= !q->attached;
 	return 0;
 }
 
@@ -83,33 +100,38 @@ static int vnet_check(struct tap *tap, enum tap_vnet want, struct err *err)
 		return 0;
 	if (ioctl(fd, TUNGETVNETHDRSZ, &len) < 0)
 		return err_sys(err, -errno, "the size of the vnet header");
-	if (len < 0 || len > TAP_HDR_MAX)
-		return err_set(err, -EINVAL, "a vnet header of %d bytes (at most %d)", len,
-			       TAP_HDR_MAX);
+	if (len < (int)sizeof(struct virtio_net_hdr) || len > TAP_HDR_MAX)
+		return err_set(err, -EINVAL, "a vnet header of %d bytes", len);
 	tap->hdr_len = (size_t)len;
+	return 0;
+}
+
+int tap_init(struct tap *tap, const int *fds, unsigned n_fds, size_t hdr_len, struct err *err)
+{
+	memset(tap, 0, sizeof *tap);
+	tap->hdr_len = hdr_len;
+	tap->peer = tap;
+	tap->epoll = -1;
+	STAILQ_INIT(&tap->kept);
+	tap->queues = calloc(n_fds, sizeof *tap->queues);
+	if (!tap->queues)
+		return err_sys(err, -ENOMEM, "%u queues", n_fds);
+	tap->n_queues = tap->n_attached = n_fds;
+	for (unsigned i = 0; i < n_fds; i++) {
+		tap->queues[i].fd = fds[i];
+		tap->queues[i].attached = true;
+	}
 	return 0;
 }
 
 int tap_adopt(struct tap *tap, const int *fds, unsigned n_fds, enum tap_vnet want, struct err *err)
 {
-	int r;
+	int r = tap_init(tap, fds, n_fds, 0, err);
 
-	memset(tap, 0, sizeof *tap);
-	tap->epoll = -1;
-	tap->queues = calloc(n_fds, sizeof *tap->queues);
-	if (!tap->queues)
-		return err_sys(err, -ENOMEM, "%u queues", n_fds);
-	tap->n_queues = n_fds;
-	for (unsigned i = 0; i < n_fds; i++) {
-		tap->queues[i].fd = -1;
-		STAILQ_INIT(&tap->queues[i].kept);
-	}
-	for (unsigned i = 0; i < n_fds; i++) {
-		r = queue_adopt(tap, i, fds[i], err);
-		if (r < 0)
-			return r;
-	}
-	r = vnet_check(tap, want, err);
+	for (unsigned i = 0; i < n_fds && r == 0; i++)
+		r = queue_adopt(tap, &tap->queues[i], err);
+	if (r == 0)
+		r = vnet_check(tap, want, err);
 	if (r < 0)
 		return r;
 	/* Whoever had the device before may have agreed on offloads. Without them every frame
@@ -119,35 +141,37 @@ int tap_adopt(struct tap *tap, const int *fds, unsigned n_fds, enum tap_vnet wan
 	return 0;
 }
 
-static void kept_drop(struct tap_queue *q)
+static void kept_drop(struct tap *tap)
 {
-	struct tap_frame *frame = STAILQ_FIRST(&q->kept);
+	struct tap_frame *frame = STAILQ_FIRST(&tap->kept);
 
-	STAILQ_REMOVE_HEAD(&q->kept, next);
+	STAILQ_REMOVE_HEAD(&tap->kept, next);
+	tap->n_kept--;
 	free(frame);
 }
 
 void tap_free(struct tap *tap)
 {
-	for (unsigned i = 0; i < tap->n_queues; i++) {
-		struct tap_queue *q = &tap->queues[i];
-
-		while (!STAILQ_EMPTY(&q->kept))
-			kept_drop(q);
-		fd_closep(&q->fd);
-	}
+	while (tap->n_kept > 0)
+		kept_drop(tap);
+	for (unsigned i = 0; i < tap->n_queues; i++)
+		fd_closep(&tap->queues[i].fd);
 	free(tap->queues);
 	tap->queues = NULL;
 	tap->n_queues = 0;
 }
 
+void tap_join(struct tap *a, struct tap *b)
+{
+	a->peer = b;
+	b->peer = a;
+}
+
 static uint32_t queue_events(const struct tap *tap, const struct tap_queue *q)
 {
-	uint32_t events = 0; /* EPOLLERR is always told: the device is gone */
+	uint32_t events = q->attached && tap->peer->n_kept == 0 ? EPOLLIN : EPOLLPRI;
 
-	if (q->attached && tap->n_kept == 0)
-		events |= EPOLLIN;
-	if (q->n_kept > 0)
+	if (tap->n_kept > 0 && STAILQ_FIRST(&tap->kept)->queue == q)
 		events |= EPOLLOUT;
 	return events;
 }
@@ -167,6 +191,14 @@ static void queues_arm(struct tap *tap)
 	}
 }
 
+/* Both ends, after a frame was kept or sent. */
+static void ends_arm(struct tap *tap)
+{
+	queues_arm(tap);
+	if (tap->peer != tap)
+		queues_arm(tap->peer);
+}
+
 int tap_watch(struct tap *tap, int epoll, uint64_t tag, struct err *err)
 {
 	tap->epoll = epoll;
@@ -182,52 +214,92 @@ int tap_watch(struct tap *tap, int epoll, uint64_t tag, struct err *err)
 	return 0;
 }
 
-ssize_t tap_receive(struct tap *tap, unsigned queue, const uint8_t **ret_frame)
+/* Puts the sum of the bytes from `start` on where the header says; a part of it is there. */
+static void sum_finish(uint8_t *frame, size_t len, size_t start, size_t at)
 {
-	struct tap_queue *q = &tap->queues[queue];
+	uint32_t sum = 0;
+
+	for (size_t i = start; i < len; i++)
+		sum += (i - start) % 2 ? frame[i] : (uint32_t)frame[i] << 8;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+	if (!sum)
+		sum = 0xffff; /* the same sum; to UDP, 0 means that there is none */
+	frame[at] = (uint8_t)(sum >> 8);
+	frame[at + 1] = (uint8_t)sum;
+}
+
+/* With the offloads off the vnet header says nothing. But frames may have been queued before, or
+ * another holder of the device has turned them on: then a checksum is finished here, and a segment
+ * that should have been cut is not a frame (false). */
+static bool frame_finish(struct tap *tap, uint8_t *frame, size_t len)
+{
+	struct virtio_net_hdr hdr;
+	size_t start, at;
+
+	if (tap->hdr_len < sizeof hdr)
+		return true;
+	memcpy(&hdr, tap->in, sizeof hdr);
+	if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return false;
+	if (!(hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+		return true;
+	start = hdr.csum_start;
+	at = start + hdr.csum_offset;
+	if (at + 2 > len)
+		return false;
+	sum_finish(frame, len, start, at);
+	return true;
+}
+
+/* The next frame of a queue, in tap->in: its length; 0 when it was dropped. */
+static ssize_t queue_read(struct tap *tap, struct tap_queue *q)
+{
 	uint8_t *frame = tap->in + tap->hdr_len;
 	size_t len;
 	ssize_t n;
 
-	if (!q->attached || tap->n_kept > 0)
-		return -EAGAIN;
 	do
 		n = read(q->fd, tap->in, tap->hdr_len + TAP_FRAME_MAX + 1);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if ((size_t)n <= tap->hdr_len || (size_t)n > tap->hdr_len + TAP_FRAME_MAX) {
+	if ((size_t)n <= tap->hdr_len) {
 		q->count.runt++;
 		return 0;
 	}
 	len = (size_t)n - tap->hdr_len;
+	if (len > TAP_FRAME_MAX) {
+		q->count.giant++;
+		return 0;
+	}
+	if (!frame_finish(tap, frame, len)) {
+		q->count.gso++;
+		return 0;
+	}
 	if (len < TAP_FRAME_MIN) {
 		memset(frame + len, 0, TAP_FRAME_MIN - len);
 		len = TAP_FRAME_MIN;
 		q->count.padded++;
 	}
 	q->count.in++;
-	*ret_frame = frame;
 	return (ssize_t)len;
-}
-
-uint8_t *tap_room(struct tap *tap)
-{
-	return tap->out + tap->hdr_len;
 }
 
 /* The bytes of a frame that are the same for all frames of a flow: addresses, protocol, ports. */
 static uint32_t flow_hash(const uint8_t *frame, size_t len)
 {
-	enum { ETH = 14, IP4_SRC = ETH + 12, IP6_SRC = ETH + 8, PORTS = 4 };
+	enum { ETH = 14, IP4_FRAGMENT = ETH + 6, IP4_SRC = ETH + 12, IP6_SRC = ETH + 8, PORTS = 4 };
 	unsigned type = (unsigned)frame[12] << 8 | frame[13];
 	size_t from = 0, n = 12, ports = 0;
 	uint32_t hash = 2166136261u;
+	bool whole;
 
 	if (type == 0x0800 && len >= ETH + 20) {
 		from = IP4_SRC;
 		n = 8;
-		if (frame[ETH + 9] == 6 || frame[ETH + 9] == 17)
+		whole = !(frame[IP4_FRAGMENT] & 0x3f) && !frame[IP4_FRAGMENT + 1];
+		if (whole && (frame[ETH + 9] == 6 || frame[ETH + 9] == 17))
 			ports = ETH + (size_t)(frame[ETH] & 15) * 4;
 	} else if (type == 0x86dd && len >= ETH + 40) {
 		from = IP6_SRC;
@@ -254,12 +326,22 @@ static struct tap_queue *queue_of(struct tap *tap, const uint8_t *frame, size_t 
 	return &tap->queues[0];
 }
 
-static int queue_write(struct tap_queue *q, const uint8_t *data, size_t len)
+static int queue_write(const struct tap *tap, struct tap_queue *q, const uint8_t *frame, size_t len)
 {
+	static uint8_t zeros[TAP_HDR_MAX]; /* never written */
+	union {
+		const uint8_t *bytes;
+		void *base;
+	} data = { .bytes = frame }; /* writev() only reads it */
+	const struct iovec parts[] = {
+		{ .iov_base = zeros, .iov_len = tap->hdr_len },
+		{ .iov_base = data.base, .iov_len = len },
+		{ .iov_base = zeros, .iov_len = len < TAP_FRAME_MIN ? TAP_FRAME_MIN - len : 0 },
+	};
 	ssize_t n;
 
 	do
-		n = write(q->fd, data, len);
+		n = writev(q->fd, parts, COUNT(parts));
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return -EAGAIN;
@@ -267,79 +349,94 @@ static int queue_write(struct tap_queue *q, const uint8_t *data, size_t len)
 		q->count.failed++;
 	else
 		q->count.out++;
+	if (n >= 0 && len < TAP_FRAME_MIN)
+		q->count.padded++;
 	return 0;
 }
 
-static void queue_keep(struct tap *tap, struct tap_queue *q, size_t len)
+static void queue_keep(struct tap *tap, struct tap_queue *q, const uint8_t *data, size_t len)
 {
 	struct tap_frame *frame = NULL;
 
-	if (q->n_kept < TAP_KEPT_MAX)
+	if (tap->n_kept < TAP_KEPT_MAX)
 		frame = malloc(sizeof *frame + len);
 	if (!frame) {
 		q->count.full++;
 		return;
 	}
 	q->count.kept++;
+	frame->queue = q;
 	frame->len = len;
-	memcpy(frame->data, tap->out, len);
-	STAILQ_INSERT_TAIL(&q->kept, frame, next);
-	tap->n_kept++;
-	if (q->n_kept++ == 0)
-		queues_arm(tap);
+	memcpy(frame->data, data, len);
+	STAILQ_INSERT_TAIL(&tap->kept, frame, next);
+	if (tap->n_kept++ == 0)
+		ends_arm(tap);
 }
 
-void tap_send(struct tap *tap, size_t len)
+/* What is kept is not overtaken, whichever its queue. */
+void tap_send(struct tap *tap, const uint8_t *frame, size_t len)
 {
-	uint8_t *frame = tap_room(tap);
-	struct tap_queue *q;
+	struct tap_queue *q = queue_of(tap, frame, len);
 
-	if (len < TAP_FRAME_MIN)
-		memset(frame + len, 0, TAP_FRAME_MIN - len);
-	q = queue_of(tap, frame, len);
-	if (len < TAP_FRAME_MIN) {
-		len = TAP_FRAME_MIN;
-		q->count.padded++;
-	}
-	len += tap->hdr_len;
-	if (q->n_kept > 0 || queue_write(q, tap->out, len) == -EAGAIN)
-		queue_keep(tap, q, len);
+	if (tap->n_kept > 0 || queue_write(tap, q, frame, len) == -EAGAIN)
+		queue_keep(tap, q, frame, len);
 }
 
-void tap_flush(struct tap *tap, unsigned queue)
+static void kept_send(struct tap *tap)
 {
-	struct tap_queue *q = &tap->queues[queue];
 	struct tap_frame *frame;
 
-	while ((frame = STAILQ_FIRST(&q->kept))) {
-		if (queue_write(q, frame->data, frame->len) == -EAGAIN)
+	while ((frame = STAILQ_FIRST(&tap->kept))) {
+		if (queue_write(tap, frame->queue, frame->data, frame->len) == -EAGAIN)
 			break;
-		kept_drop(q);
-		q->n_kept--;
-		tap->n_kept--;
+		kept_drop(tap);
 	}
-	queues_arm(tap);
+	ends_arm(tap);
 }
 
-bool tap_recheck(struct tap *tap)
+int tap_event(struct tap *tap, unsigned queue, uint32_t events, tap_input *input, void *arg)
 {
-	bool changed = false;
+	struct tap_queue *q = &tap->queues[queue];
+	ssize_t len;
 
-	tap->n_attached = 0;
+	if (events & (EPOLLERR | EPOLLHUP))
+		return -EBADFD;
+	if (events & EPOLLOUT)
+		kept_send(tap);
+	if (!(events & EPOLLIN) || !q->attached)
+		return 0;
+	for (int i = 0; i < TAP_BURST && tap->peer->n_kept == 0; i++) {
+		len = queue_read(tap, q);
+		if (len < 0)
+			return len == -EAGAIN ? 0 : (int)len;
+		if (len > 0)
+			input(arg, tap->in + tap->hdr_len, (size_t)len);
+	}
+	return 0;
+}
+
+int tap_recheck(struct tap *tap)
+{
+	int changed = 0;
+
 	for (unsigned i = 0; i < tap->n_queues; i++) {
 		struct tap_queue *q = &tap->queues[i];
 		struct ifreq ifr;
 		bool attached;
 
-		/* A device that is gone tells itself by EPOLLERR. */
-		if (queue_flags(q->fd, &ifr) < 0)
-			attached = false;
-		else
-			attached = !(ifr_flags_of(&ifr) & IFF_DETACH_QUEUE);
-		changed |= attached != q->attached;
-		q->attached = attached;
-		tap->n_attached += attached;
+		if (queue_flags(q->fd, &ifr) == -EBADFD)
+			return -EBADFD;
+		attached = !(ifr_flags_of(&ifr) & IFF_DETACH_QUEUE);
+		if (attached != q->attached) {
+			q->attached = attached;
+			tap->n_attached += attached ? 1U : -1U;
+			changed = 1;
+		}
 	}
+	/* Some waits have no end: the kernel never says that a queue can be written when the
+	 * device is down, or its send buffer a few bytes. */
+	if (tap->n_kept > 0)
+		kept_send(tap);
 	if (changed)
 		queues_arm(tap);
 	return changed;

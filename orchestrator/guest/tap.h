@@ -1,8 +1,15 @@
-/* tap.h - the queues of one TAP device, from the side of a guest that got their fds.
+/* tap.h - the queues of one TAP device, from the side of a program that got their fds.
  *
  * Frames go through as they are on the wire: the vnet header is taken off and put on here, and
- * what is shorter than Ethernet's 60 bytes is padded. A frame that the kernel does not take yet
- * is kept, in order, and as long as one is kept nothing is read (back-pressure).
+ * what is shorter than Ethernet's 60 bytes is padded.
+ *
+ * Theory of operation: a frame that the kernel does not take yet (EAGAIN) is kept, and epoll then
+ * tells when the queue can be written again. As long as one is kept, nothing is read where the
+ * frames come from (back-pressure): from the tap itself, when a stack answers them, or after
+ * tap_join() from the other end of the wire. So nothing is dropped there, and one frame is kept.
+ *
+ * A device that is deleted raises EPOLLERR, but wakes only those who wait for input: a queue that
+ * is not to be read waits for EPOLLPRI, which a TAP never has and which is woken all the same.
  *
  * tap_send() may be called by the stack's timer thread: every call after tap_watch() is made with
  * the stack's lock held.
@@ -18,27 +25,31 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/ip.h"
 
 enum {
 	TAP_QUEUES_MAX = 256, /* the kernel's limit */
-	TAP_HDR_MAX = 256,    /* longer vnet headers than any kernel uses are refused */
+	TAP_HDR_MAX = 65536,  /* so is this one, for the vnet header */
 	TAP_FRAME_MIN = 60,
-	TAP_FRAME_MAX = 65535, /* the stack counts a frame's bytes in 16 bits */
-	TAP_BURST = 50,	       /* frames a queue may bring in one wake-up */
-	TAP_KEPT_MAX = 64,     /* frames kept a queue while the kernel takes none */
+	TAP_FRAME_MAX = 65535 + 2 * 4, /* the largest MTU and two VLAN tags */
+	TAP_BURST = 50,		       /* frames a queue may bring in one wake-up */
+	TAP_KEPT_MAX = 256,	       /* frames kept while the kernel takes none */
 };
 
 enum tap_vnet { TAP_VNET_AUTO, TAP_VNET_ON, TAP_VNET_OFF };
 
 struct tap_frame {
 	STAILQ_ENTRY(tap_frame) next;
+	struct tap_queue *queue;
 	size_t len;
-	uint8_t data[]; /* the vnet header, too */
+	uint8_t data[];
 };
 
 struct tap_counters {
 	uint64_t in, out;
-	uint64_t runt;	 /* in, dropped: shorter than the vnet header */
+	uint64_t runt;	 /* in, dropped: no frame after the vnet header */
+	uint64_t giant;	 /* in, dropped: longer than any frame */
+	uint64_t gso;	 /* in, dropped: a segment that someone else's offloads left whole */
 	uint64_t kept;	 /* out, late: the kernel took none just then */
 	uint64_t full;	 /* out, dropped: too many frames kept already */
 	uint64_t failed; /* out, dropped: the kernel refused it (the device is down) */
@@ -49,42 +60,54 @@ struct tap_queue {
 	int fd;
 	bool attached;	 /* false: another holder of the fd detached it */
 	uint32_t events; /* what epoll waits for */
-	unsigned n_kept;
-	STAILQ_HEAD(, tap_frame) kept;
 	struct tap_counters count;
 };
 
-struct tap {
+/* Devices in two namespaces may have one name, so the MAC counts, too. */
+struct tap_device {
 	char ifname[IFNAMSIZ];
+	struct mac mac; /* on the kernel's side */
+};
+
+struct tap {
+	struct tap_device device;
 	size_t hdr_len; /* of the vnet header; 0 when frames have none */
 	unsigned n_queues, n_attached;
-	unsigned n_kept; /* of all queues; more than 0 pauses reading */
+	unsigned n_kept;
+	STAILQ_HEAD(, tap_frame) kept; /* of all queues, in order */
+	struct tap *peer; /* where frames come from and go to: itself, or the other end */
 	int epoll;
 	uint64_t tag;
 	struct tap_queue *queues;
 	uint8_t in[TAP_HDR_MAX + TAP_FRAME_MAX + 1];
-	uint8_t out[TAP_HDR_MAX + TAP_FRAME_MAX]; /* starts with the vnet header, always zero */
 };
 
 /* Takes the queues' fds, which are closed by tap_free(). All must be attached to one TAP. */
 int tap_adopt(struct tap *tap, const int *fds, unsigned n_fds, enum tap_vnet want, struct err *err);
+
+/* The same without a question to the fds: attached, with vnet headers of that length. */
+int tap_init(struct tap *tap, const int *fds, unsigned n_fds, size_t hdr_len, struct err *err);
+
 void tap_free(struct tap *tap);
+
+bool tap_device_same(const struct tap_device *a, const struct tap_device *b);
+
+/* From now on the frames of each go to the other. */
+void tap_join(struct tap *a, struct tap *b);
 
 /* Waits for the queues in an epoll set; the tag of queue i is tag + i. */
 int tap_watch(struct tap *tap, int epoll, uint64_t tag, struct err *err);
 
-/* The next frame of a queue: its length and *ret_frame, valid until the next call; 0 when it was
- * a runt; -EAGAIN when there is none now or reading is paused, -EBADFD when the device is gone. */
-ssize_t tap_receive(struct tap *tap, unsigned queue, const uint8_t **ret_frame);
+/* What epoll says of a queue: sends what it kept, and hands at most TAP_BURST frames to input().
+ * -EBADFD when the device is gone. */
+typedef void tap_input(void *arg, const uint8_t *frame, size_t len);
+int tap_event(struct tap *tap, unsigned queue, uint32_t events, tap_input *input, void *arg);
 
-/* Where to write a frame of up to TAP_FRAME_MAX bytes that tap_send() then sends. */
-uint8_t *tap_room(struct tap *tap);
-void tap_send(struct tap *tap, size_t len);
+/* Sends a frame of up to TAP_FRAME_MAX bytes, by the queue of its flow, now or later. */
+void tap_send(struct tap *tap, const uint8_t *frame, size_t len);
 
-/* Sends what a queue kept. */
-void tap_flush(struct tap *tap, unsigned queue);
-
-/* Asks which queues are attached: the kernel tells nobody. true when that has changed. */
-bool tap_recheck(struct tap *tap);
+/* Once a second: which queues are attached (the kernel tells nobody), and what is kept is tried
+ * again. 1 when a queue was attached or detached, 0 when not, -EBADFD when the device is gone. */
+int tap_recheck(struct tap *tap);
 
 #endif

@@ -378,7 +378,7 @@ def test_signals(net, start):
     net.run("ping -c 5 -i 0.05 -W 2 10.0.1.10")
     guest.process.send_signal(signal.SIGUSR1)
     guest.wait_for(r"^eth0 queue 1: in \d+, out \d+, padded \d+, kept \d+, dropped short 0, "
-                   r"dropped full 0, refused \d+$")
+                   r"dropped long 0, dropped uncut 0, dropped full 0, refused \d+$")
     before = guest.counters()
     net.run("ping -c 5 -i 0.05 -W 2 10.0.1.10")
     for number in (signal.SIGUSR1, signal.SIGTERM):
@@ -461,7 +461,7 @@ USAGE = {
     "trailing colon": (["--nic", f"fds=3:,mac={MAC}"], '--nic: fds=: "" is not a number'),
     "gap": (["--nic", f"fds=3::4,mac={MAC}"], '--nic: fds=: "" is not a number'),
     "standard input": (["--nic", f"fds=0,mac={MAC}"], '"0" is not a number from 3'),
-    "twice": (["--nic", f"fds=3:4:3,mac={MAC}"], "--nic: fd 3 is given twice"),
+    "twice": (["--nic", f"fds=3:4:3,mac={MAC}"], "--nic: fds=: fd 3 is given twice"),
     "two cards": (["--nic", f"fds=3,mac={MAC}", "--nic", f"fds=3,mac={MAC}"], "fd 3 is given twice"),
     "key twice": (["--nic", f"fds=3,mac={MAC},mac={MAC}"], "--nic: mac= is given twice"),
     "key": (["--nic", f"fds=3,mac={MAC},vnet_hdr=on"], '(did you mean "vnet-hdr"?)'),

@@ -84,7 +84,7 @@ def test_begins_with_what_it_shows(path, bin, run):
 
 
 def test_all_are_tested():
-    assert {path.stem for path in LABS} == {"quickstart", "two-vms", "triangle", "guest-lan", "class"}
+    assert {path.stem for path in LABS} == {"quickstart", "two-vms", "triangle", "guest-lan", "class", "wire"}
 
 
 def test_quickstart(shipped, needs, snapshot):
@@ -157,6 +157,21 @@ def test_guest_lan(shipped, needs, snapshot):
     lab.down()
     assert snapshot() == before
     assert lab.kept("taps.log").count("txqueuelen 500") == 3
+
+
+def test_wire(shipped, needs, snapshot):
+    needs("/dev/net/tun", "ping")
+    lab, before = shipped("wire"), snapshot()
+    assert lab.up().stdout.count(" 2 received") == 2
+    assert lab.log("wire").startswith("a: 4 queues, no vnet header\nb: 4 queues, ")
+    lab.ping("pc2", "pc1")
+    lab.exec("pc1", "ip", "link", "delete", "eth0")  # a link that is gone ends the wire at once
+    end = time.monotonic() + 1
+    while "a: the device is gone" not in lab.log("wire") and time.monotonic() < end:
+        time.sleep(0.02)
+    assert "tapnet-wire: error: a: the device is gone\n" in lab.log("wire")
+    lab.down()
+    assert snapshot() == before
 
 
 def test_class(shipped, needs, snapshot):
