@@ -90,7 +90,7 @@ static void want_step(struct wants *wants, const struct step *step)
 	case OP_TAP:
 		want = want_of(wants, step->space, tap->ifindex, step->what, tap->name);
 		want->mac = &tap->mac;
-		want->tap = true;
+		want->tap = tap->handoff == TAP_BY_FD && !tap->carrier_off;
 		break;
 	case OP_PORT:
 		want_port(wants, step);

@@ -10,19 +10,32 @@
 #include "cli/cli.h"
 #include "kind/kind.h"
 #include "sys/kvm.h"
+#include "sys/vhost.h"
 
 struct assume cli_probe(void)
 {
-	return (struct assume){ .kvm = kvm_runs() };
+	return (struct assume){ .kvm = kvm_runs(), .vhost = vhost_opens() };
 }
 
 bool cli_assume(struct assume *assume, const char *text)
 {
-	if (str_eq(text, "kvm=yes") || str_eq(text, "kvm=no")) {
-		assume->kvm = str_eq(text, "kvm=yes");
+	struct {
+		const char *name;
+		bool *answer;
+	} known[] = { { "kvm", &assume->kvm }, { "vhost", &assume->vhost } };
+	const char *is = strchr(text, '=');
+
+	for (size_t i = 0; is && i < COUNT(known); i++) {
+		size_t len = strlen(known[i].name);
+
+		if ((size_t)(is - text) != len || strncmp(text, known[i].name, len) != 0 ||
+		    (!str_eq(is, "=yes") && !str_eq(is, "=no")))
+			continue;
+		*known[i].answer = str_eq(is, "=yes");
 		return true;
 	}
-	cli_complain("--assume %s: what can be assumed is kvm=yes or kvm=no", text);
+	cli_complain("--assume %s: what can be assumed is kvm=yes or no, and vhost=yes or no",
+		     text);
 	return false;
 }
 

@@ -18,7 +18,7 @@ const struct opt run_opts[] = {
 	{ "set", 's', "VAR=VALUE", "a variable of the file" },
 	{ "timeout", 't', "TIME", "for the whole way up (10m)" },
 	{ "ttl", 0, "TIME", "end it all after this time" },
-	{ "assume", 0, "kvm=yes|no", "what this machine is taken to answer" },
+	{ "assume", 0, "ANSWER", "of this machine: kvm=yes or no, vhost=yes or no" },
 	{ 0 },
 };
 

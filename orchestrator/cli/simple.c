@@ -20,7 +20,7 @@ const struct opt plan_opts[] = {
 	{ "name", 'n', "NAME", "another name for the lab" },
 	{ "set", 's', "VAR=VALUE", "a variable of the file" },
 	{ "format", 0, "text|json", "for people, or for programs" },
-	{ "assume", 0, "kvm=yes|no", "what this machine is taken to answer" },
+	{ "assume", 0, "ANSWER", "of this machine: kvm=yes or no, vhost=yes or no" },
 	{ 0 },
 };
 

@@ -42,7 +42,7 @@ const struct opt up_opts[] = {
 	{ "replace", 0, NULL, "if it is up from another plan: down first" },
 	{ "ttl", 0, "TIME", "take it down by itself after this time" },
 	{ "quiet", 'q', NULL, "no summary" },
-	{ "assume", 0, "kvm=yes|no", "what this machine is taken to answer" },
+	{ "assume", 0, "ANSWER", "of this machine: kvm=yes or no, vhost=yes or no" },
 	{ 0 },
 };
 
@@ -381,7 +381,7 @@ int live_start(const struct live_options *options, struct live *live)
 			(void)fprintf(stderr, "%s:%d:%d: ", live->request.meta.file, err.line,
 				      err.col);
 		cli_error(&err);
-		return EXIT_UNABLE;
+		return (int)err.status;
 	}
 	r = prepare(options, live);
 	if (r != GO_ON)

@@ -29,7 +29,14 @@ void kind_bridge(struct planner *planner, const struct br *br);
 void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex);
 /* wire.c: the TAPs of one space, and their ports */
 void kind_taps(struct planner *planner, uint32_t space);
-void kind_host_taps(struct planner *planner);
+void kind_host_taps(struct planner *planner); /* and those that others made */
+struct tap_place {
+	uint32_t space;
+	const char *name;
+	uint32_t ifindex;
+	const struct mac *mac;
+};
+void kind_tap(struct planner *planner, const struct tap_place *place, struct dev *guest);
 void kind_altnames(struct planner *planner);
 void kind_host_veths(struct planner *planner);
 /* netns.c: one batch a node */

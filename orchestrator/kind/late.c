@@ -88,7 +88,8 @@ static bool late_gateway(const struct dev *dev, struct strbuf *out, const char *
 
 static bool late_fd(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	*ret_why = "only a guest's interface has fds";
+	*ret_why = dev->handoff == HANDOFF_NAME ? "its device is handed over by name"
+						: "only a guest's interface has fds";
 	if (dev->guest_fd < 0)
 		return false;
 	strbuf_printf(out, "%d", dev->guest_fd);
@@ -98,7 +99,8 @@ static bool late_fd(const struct dev *dev, struct strbuf *out, const char **ret_
 static bool late_fd_list(const struct dev *dev, const char *separator, struct strbuf *out,
 			 const char **ret_why)
 {
-	*ret_why = "only a guest's interface has fds";
+	*ret_why = dev->handoff == HANDOFF_NAME ? "its device is handed over by name"
+						: "only a guest's interface has fds";
 	if (dev->guest_fd < 0)
 		return false;
 	for (unsigned q = 0; q < dev->queues; q++)
@@ -159,7 +161,9 @@ static bool late_mtu(const struct dev *dev, struct strbuf *out, const char **ret
 
 static bool late_ifname(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	(void)ret_why;
+	*ret_why = "its device is another's, and has its name from there";
+	if (dev->adopted)
+		return false;
 	strbuf_puts(out, dev->ifname);
 	return true;
 }
@@ -171,12 +175,34 @@ static bool late_peer(const struct dev *dev, struct strbuf *out, const char **re
 	return true;
 }
 
+static bool late_vhost(const struct dev *dev, struct strbuf *out, const char **ret_why)
+{
+	*ret_why = "only a guest's interface has vhost";
+	if (!dev->node->kind->guest)
+		return false;
+	strbuf_puts(out, dev->vhost ? "on" : "off");
+	return true;
+}
+
 static bool late_vhostfds(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	(void)dev;
-	(void)out;
-	*ret_why = "vhost is not yet supported";
-	return false;
+	*ret_why = dev->iface->tap.vhost == VHOST_AUTO
+			   ? "vhost: auto is off here (vhost: require asks for it)"
+			   : "vhost is off";
+	if (dev->vhost_fd < 0)
+		return false;
+	for (unsigned q = 0; q < dev->queues; q++)
+		strbuf_printf(out, "%s%d", q ? ":" : "", dev->vhost_fd + (int)q);
+	return true;
+}
+
+static bool late_poll_us(const struct dev *dev, struct strbuf *out, const char **ret_why)
+{
+	*ret_why = "only a guest's interface has poll-us";
+	if (!dev->node->kind->guest)
+		return false;
+	strbuf_printf(out, "%u", dev->vhost ? dev->iface->tap.poll_us : 0);
+	return true;
 }
 
 static const struct {
@@ -186,7 +212,9 @@ static const struct {
 	{ "fd", late_fd },
 	{ "fds", late_fds },
 	{ "fds-comma", late_fds_comma },
+	{ "vhost", late_vhost },
 	{ "vhostfds", late_vhostfds },
+	{ "poll-us", late_poll_us },
 	{ "queues", late_queues },
 	{ "virtqueues", late_virtqueues },
 	{ "vectors", late_vectors },

@@ -80,6 +80,7 @@ static void dev_steps(struct planner *planner, const struct dev *dev)
 			     .name = dev->ifname,
 			     .ifindex = dev->ifindex,
 			     .mtu = dev->mtu,
+			     .txqueuelen = dev->guest->iface->tap.txqueuelen,
 			     .no_link_local = true,
 			     .forward = node->forward,
 		     });
@@ -129,16 +130,10 @@ static void tap_steps(struct planner *planner, const struct planned_node *planne
 		const struct dev *dev = planned->devs[i];
 
 		if (dev->tap)
-			STEP(planner, OP_TAP, dev->space, dev->label, dev->iface->pos,
-			     (struct op_tap){
-				     .name = dev->ifname,
-				     .ifindex = dev->ifindex,
-				     .queues = dev->guest->queues,
-				     .mac = dev->mac,
-				     .vnet_hdr = dev->guest->vnet_hdr,
-				     .persist = true,
-				     .fd = dev->guest->fd,
-			     });
+			kind_tap(planner,
+				 &(struct tap_place){ dev->space, dev->ifname, dev->ifindex,
+						      &dev->mac },
+				 dev->guest);
 	}
 }
 

@@ -11,7 +11,7 @@
 
 /* What the plan depends on of this machine; on its first line, and fixed by --assume. */
 struct assume {
-	bool kvm;
+	bool kvm, vhost;
 };
 
 /* A numbering domain: a link, or bridges joined by links. */
@@ -60,8 +60,13 @@ struct dev {
 	bool tap;	   /* this device is the TAP (a guest's, or a node's towards one) */
 	struct dev *guest; /* of a node's TAP: the guest's end, where the queues are told */
 	unsigned queues;
-	bool vnet_hdr;
-	int fd, guest_fd;
+	enum tap_handoff handoff;
+	bool adopted; /* made by another: its fds are handed to us */
+	bool vnet_hdr, vhost;
+	int fd, guest_fd;  /* of queue 0 */
+	int vhost_fd;	   /* in the guest: of its first vhost-net fd, -1 none */
+	int adopted_vhost; /* planned: of the caller's first vhost-net fd, -1 none */
+	int tap_step;	   /* its OP_TAP, -1 none */
 };
 
 struct planned_node {
@@ -88,7 +93,9 @@ struct planner {
 	struct br **brs;
 	int n_brs, cap_brs;
 	int n_ports, n_anonymous, n_wires; /* names given so far: p7, l2, w3 */
-	bool v6;			   /* the lab has IPv6 */
+	const struct iface **named;	   /* those whose device the file names */
+	int n_named;
+	bool v6; /* the lab has IPv6 */
 };
 
 /* Adds a step; args is copied. Returns its index. */
@@ -108,10 +115,9 @@ struct dev *planner_dev(const struct planner *planner, const struct iface *iface
 	__attribute__((returns_nonnull));
 struct br *planner_br(const struct planner *planner, const struct bridge *bridge)
 	__attribute__((returns_nonnull));
-/* Plugged into nothing: lo. */
 static inline bool dev_is_lo(const struct dev *dev)
 {
-	return !dev->br && !dev->peer && !dev->guest;
+	return str_eq(dev->iface->name, "lo");
 }
 
 /* ---- late.c: ${eth0.fd} and the like */

@@ -105,7 +105,7 @@ static void hook_step(struct planner *planner, const struct hook_owner *owner,
 
 	if (!hooks->up.command.argc && !hooks->down.command.argc)
 		return;
-	if (guest && guest->fd >= 0) {
+	if (guest && guest->fd >= 0 && guest->handoff == HANDOFF_FD) {
 		args.fd = guest->fd;
 		args.up_fds = hook_fds(&hooks->up, guest);
 		args.down_fds = hook_fds(&hooks->down, guest);
@@ -334,6 +334,13 @@ static uint32_t guest_space(const struct planner *planner, const struct node *no
 	return str_eq(node->netns.s, "switch") ? SPACE_SWITCH : SPACE_HOST;
 }
 
+/* The caller's, or one that is opened for the guest at each of its starts. */
+static struct op_fd vhost_fd(const struct dev *dev, int q)
+{
+	return (struct op_fd){ .from = dev->adopted_vhost < 0 ? -1 : dev->adopted_vhost + q,
+			       .to = dev->vhost_fd + q };
+}
+
 static void guest_start(struct planner *planner, struct planned_node *planned)
 {
 	const struct node *node = planned->node;
@@ -353,10 +360,15 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 	args.program.env = env.env;
 	args.program.n_env = env.n_env;
 	for (int i = 0; i < planned->n_devs; i++)
-		for (unsigned q = 0; q < planned->devs[i]->queues; q++)
+		for (unsigned q = 0;
+		     q < planned->devs[i]->queues && planned->devs[i]->guest_fd >= 0; q++)
 			*ARENA_PUSH(planner->arena, args.fds, args.n_fds, cap) =
 				(struct op_fd){ .from = planned->devs[i]->fd + (int)q,
 						.to = planned->devs[i]->guest_fd + (int)q };
+	for (int i = 0; i < planned->n_devs; i++)
+		for (unsigned q = 0; q < planned->devs[i]->queues && planned->devs[i]->vhost; q++)
+			*ARENA_PUSH(planner->arena, args.fds, args.n_fds, cap) =
+				vhost_fd(planned->devs[i], (int)q);
 	planned->guest_step = (int)planner_step(planner, OP_PROC, guest_space(planner, node),
 						node->name, node->pos, &args, sizeof args);
 }

@@ -2,19 +2,85 @@
 #include "kind/kind.h"
 #include "sys/nlw.h"
 
-static void tap_step(struct planner *planner, uint32_t space, const char *name, uint32_t ifindex,
-		     const struct mac *mac, const struct dev *guest)
+static const char *text_or_null(const struct planner *planner, const struct text *text)
 {
-	STEP(planner, OP_TAP, space, guest->label, guest->iface->pos,
-	     (struct op_tap){
-		     .name = name,
-		     .ifindex = ifindex,
-		     .queues = guest->queues,
-		     .mac = *mac,
-		     .vnet_hdr = guest->vnet_hdr,
-		     .persist = space != SPACE_HOST,
-		     .fd = guest->fd,
-	     });
+	return text->s ? arena_strdup(planner->arena, text->s) : NULL;
+}
+
+/* How the guest's end says that the device is to be. */
+static void tap_settings(const struct planner *planner, const struct dev *guest,
+			 struct op_tap *args)
+{
+	const struct tap_spec *tap = &guest->iface->tap;
+
+	args->handoff = (uint32_t)guest->handoff;
+	args->queues = guest->queues;
+	args->fd = guest->fd;
+	args->vnet_hdr = guest->vnet_hdr;
+	args->vnet_hdr_len = tap->vnet_hdr_len;
+	args->endian = (uint32_t)tap->endian;
+	args->offload = tap->offload;
+	args->sndbuf = (uint32_t)tap->sndbuf;
+	args->enabled = tap->enabled;
+	args->carrier_off = !tap->carrier;
+	args->steering = (uint32_t)tap->steering.how;
+	args->steering_queue = tap->steering.queue;
+	if (tap->steering.object.s)
+		args->steering_object = *tap->steering.object.s == '/'
+						? tap->steering.object.s
+						: arena_printf(planner->arena, STEP_DIR "/%s",
+							       tap->steering.object.s);
+	args->owner = text_or_null(planner, &tap->owner);
+	args->group = text_or_null(planner, &tap->group);
+}
+
+void kind_tap(struct planner *planner, const struct tap_place *place, struct dev *guest)
+{
+	struct op_tap args = { .name = place->name, .ifindex = place->ifindex, .mac = *place->mac };
+
+	tap_settings(planner, guest, &args);
+	/* In the host's namespace only as long as it is held, unless the guest or the user will
+	 * have it otherwise; in the lab's own it dies with that. */
+	args.persist = place->space != SPACE_HOST || guest->iface->tap.persist ||
+		       guest->handoff != HANDOFF_FD;
+	guest->tap_step = (int)planner_step(planner, OP_TAP, place->space, guest->label,
+					    guest->iface->pos, &args, sizeof args);
+	if (guest->peer)
+		guest->peer->tap_step = guest->tap_step;
+}
+
+/* ---- devices that others made */
+
+static void adopt_fds(struct planner *planner, const struct dev *guest, struct op_tap *args)
+{
+	const struct tap_spec *tap = &guest->iface->tap;
+	int cap = 0;
+
+	for (int i = 0; i < tap->fds.n; i++)
+		*ARENA_PUSH(planner->arena, args->adopted, args->n_adopted, cap) =
+			(struct op_fd){ .from = tap->fds.v[i], .to = guest->fd + i };
+	for (int i = 0; i < tap->vhostfds.n; i++)
+		*ARENA_PUSH(planner->arena, args->adopted, args->n_adopted, cap) =
+			(struct op_fd){ .from = tap->vhostfds.v[i],
+					.to = guest->adopted_vhost + i };
+}
+
+static void adopted_step(struct planner *planner, struct dev *guest)
+{
+	const struct tap_spec *tap = &guest->iface->tap;
+	struct op_tap args = { .source = TAP_ADOPTED };
+
+	tap_settings(planner, guest, &args);
+	if (tap->source == TAP_FDS) {
+		adopt_fds(planner, guest, &args);
+	} else {
+		args.source = TAP_HELPED;
+		args.helper = late_program(planner, guest->node, &tap->helper.command, NULL, NULL);
+		args.helper_bridge = tap->helper.bridge.s ? tap->helper.bridge.s : "br0";
+		args.helper_ms = tap->helper.timeout_ms;
+	}
+	guest->tap_step = (int)planner_step(planner, OP_TAP, SPACE_HOST, guest->label, tap->pos,
+					    &args, sizeof args);
 }
 
 /* Does this guest's device lie in the space as a port of a bridge there? */
@@ -31,6 +97,7 @@ static void port_step(struct planner *planner, const struct dev *dev)
 		     .ifindex = dev->port_ifindex,
 		     .master = dev->br->ifindex,
 		     .mtu = dev->mtu,
+		     .txqueuelen = dev->iface->tap.txqueuelen,
 		     .fwd_mask = dev->br->transparent ? NLB_FWD_ALL : 0,
 	     });
 }
@@ -45,7 +112,9 @@ void kind_taps(struct planner *planner, uint32_t space)
 {
 	EACH_DEV(planner, n, dev)
 	if (dev_ports_tap(*dev, space))
-		tap_step(planner, space, (*dev)->port_name, (*dev)->port_ifindex, &(*dev)->port_mac,
+		kind_tap(planner,
+			 &(struct tap_place){ space, (*dev)->port_name, (*dev)->port_ifindex,
+					      &(*dev)->port_mac },
 			 *dev);
 	EACH_DEV(planner, m, dev)
 	if (dev_ports_tap(*dev, space))
@@ -62,6 +131,7 @@ static void hostport_step(struct planner *planner, const struct dev *dev)
 			     arena_printf(planner->arena, "%s:%s", planner->plan->lab, dev->label),
 		     .mac = dev->port_mac,
 		     .mtu = dev->mtu,
+		     .txqueuelen = dev->iface->tap.txqueuelen,
 		     .tap = dev->tap,
 	     });
 }
@@ -70,9 +140,14 @@ void kind_host_taps(struct planner *planner)
 {
 	EACH_DEV(planner, n, dev)
 	if (dev_ports_tap(*dev, SPACE_HOST)) {
-		tap_step(planner, SPACE_HOST, (*dev)->port_name, 0, &(*dev)->port_mac, *dev);
+		kind_tap(planner,
+			 &(struct tap_place){ SPACE_HOST, (*dev)->port_name, 0, &(*dev)->port_mac },
+			 *dev);
 		hostport_step(planner, *dev);
 	}
+	EACH_DEV(planner, m, dev)
+	if ((*dev)->adopted)
+		adopted_step(planner, *dev);
 }
 
 void kind_host_veths(struct planner *planner)

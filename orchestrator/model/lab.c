@@ -141,6 +141,7 @@ static void lab_build(struct loader *loader, const char *path)
 		wire_plug(loader);
 	if (loader->full)
 		return; /* not all is there: more errors would only follow from that */
+	tap_check_wires(loader);
 	addr_check(loader);
 	refs_check(loader);
 	wait_check(loader);

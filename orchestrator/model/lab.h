@@ -76,15 +76,58 @@ struct addrs {
 
 enum tristate { TRI_AUTO, TRI_OFF, TRI_ON };
 
-/* How a guest gets its TAP: the fds of its queues; /dev/net/tun, opened where the TAP is, for it to
- * attach; or the device's name alone. */
-enum tap_handoff { HANDOFF_FD, HANDOFF_UNATTACHED, HANDOFF_NAME };
+enum tap_source { TAP_CREATE, TAP_FDS, TAP_HELPER };
+enum tap_vhost { VHOST_AUTO, VHOST_OFF, VHOST_REQUIRE };
+enum tap_endian { ENDIAN_NATIVE, ENDIAN_LITTLE, ENDIAN_BIG };
+enum tap_handoff {
+	HANDOFF_FD,	    /* attached queues, by number */
+	HANDOFF_UNATTACHED, /* /dev/net/tun, open in the device's namespace: the guest attaches itself */
+	HANDOFF_NAME,	    /* the guest opens the device by its name */
+};
+enum tap_steer { STEER_AUTOMQ, STEER_QUEUE, STEER_HASH, STEER_OBJECT };
+
+/* Which queue a frame for the guest goes to. */
+struct steering {
+	enum tap_steer how;
+	unsigned queue;	    /* STEER_QUEUE */
+	struct text object; /* STEER_OBJECT: an ELF file, relative to the lab's folder */
+};
+
+struct tap_helper {
+	struct command command; /* argc 0: none */
+	struct text bridge;	/* NULL: the protocol's default, br0 */
+	unsigned timeout_ms;
+};
+
+struct fd_list {
+	int *v;
+	int n;
+};
 
 struct tap_spec {
-	unsigned queues;	/* 1 … 256 */
-	enum tristate vnet_hdr; /* auto: on where the guest's command is a preset's, else off */
-	struct pos queues_pos;
+	int source, vhost, endian; /* enum tap_… */
+	int handoff;		   /* 1 + enum tap_handoff; 0: as the guest's kind wants it */
+	unsigned queues;	   /* 1 … 256 */
+	enum tristate vnet_hdr;	   /* auto: on where the guest's command is a preset's, else off */
+	unsigned vnet_hdr_len;	   /* bytes: 10, 12, 20; 0: the kernel's 10 */
+	unsigned offload;	   /* bits of tap_offloads[] */
+	uint64_t sndbuf;	   /* bytes, 0: no limit */
+	struct steering steering;
+	unsigned enabled;	  /* queues attached at first; 0: all */
+	unsigned poll_us;	  /* microseconds, 0: none */
+	unsigned txqueuelen;	  /* frames, 0: the kernel's 1000 */
+	bool carrier;		  /* plugged in at first */
+	struct text owner, group; /* NULL: anybody's */
+	bool persist, adopt_hooks;
+	struct text name;	      /* NULL: one of ours */
+	struct fd_list fds, vhostfds; /* the caller's numbers */
+	struct tap_helper helper;
+	struct pos pos; /* of what says that the device is not made by us, or of tap: */
+	struct pos queues_pos, vhost_pos, persist_pos, name_pos;
 };
+
+/* The words of tap: offload, in the order of their bits. */
+extern const char *const tap_offloads[];
 
 struct bridge;
 struct names;

@@ -2,16 +2,7 @@
  * editors know the keys, and for the errors that say "not yet". */
 #include "model/vocab.h"
 
-const char *const later_endian[] = { "little", "big", NULL };
 const char *const later_uplink[] = { "nat", NULL };
-
-const struct field later_helper[] = {
-	{ .name = "command",
-	  .type = FIELD_COMMAND,
-	  .help = "speaks the protocol of qemu-bridge-helper" },
-	{ .name = "bridge", .type = FIELD_STRING, .help = "the bridge that it is asked for" },
-	{ 0 },
-};
 
 const struct field later_impair[] = {
 	{ .name = "delay", .type = FIELD_DURATION, .help = "each frame waits so long" },

@@ -154,6 +154,13 @@ PARSE_FN(parse_ready);
 PARSE_FN(parse_device);
 PARSE_FN(parse_iface_mac);
 PARSE_FN(parse_positional); /* keeps the tree: the ends are known later */
+/* tap.c: those of tap: */
+PARSE_FN(parse_argv);
+PARSE_FN(parse_fds);
+PARSE_FN(parse_offload);
+PARSE_FN(parse_steering);
+PARSE_FN(parse_handoff);
+PARSE_FN(parse_hdr_len);
 /* field.c: nothing; lab.c reads it in its own order. */
 PARSE_FN(parse_later);
 /* nodes.c */
@@ -168,9 +175,9 @@ int parse_ip(struct loader *loader, const struct tnode *node, int family, struct
 #define NAME_MAX_LEN 63
 bool name_fine(struct loader *loader, const struct tnode *name, const char *more, size_t max);
 
-/* vocab.c, vocab_node.c, later.c: the vocabulary. */
+/* vocab.c, vocab_node.c, vocab_tap.c, later.c: the vocabulary. */
 extern const struct field vocab_lab[], vocab_defaults[], vocab_node[], vocab_iface[],
-	vocab_bridge[], vocab_link[];
+	vocab_bridge[], vocab_link[], vocab_tap[];
 extern const struct field vocab_hooks[], later_impair[], later_limits[], later_file[];
 
 /* hint.c: the way to say a word of another tool here, or NULL. where: the table it was met in. */
@@ -188,6 +195,10 @@ void wire_plug(struct loader *loader);
 const struct subnets *wire_subnets(const struct iface *iface);
 /* addr.c: addresses of both ends, and what may not be twice on a segment. */
 void addr_check(struct loader *loader);
+/* tap.c: what a tap: may say together; spec is the interface's mapping. */
+void tap_check(struct loader *loader, struct iface *iface, const struct tnode *spec);
+/* The same, of what only the wires tell, and of fds that are given twice in the lab. */
+void tap_check_wires(struct loader *loader);
 /* refs.c: names of other nodes in routes, ready, netns and ${node:eth0.ipv4}; what guests need. */
 void refs_check(struct loader *loader);
 /* The node of a name, or NULL and an error. */

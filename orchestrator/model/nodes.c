@@ -99,6 +99,7 @@ struct iface *nodes_add_iface(struct loader *loader, struct node *node, const st
 	if (!name_fine(loader, name, ".", NAME_DEVICE_MAX) ||
 	    fields_parse(loader, &set, 1, spec ? spec : &nothing, name))
 		iface->broken = true;
+	tap_check(loader, iface, spec);
 	loader->node = outer;
 	loader->scope.node = outer_name;
 	if (str_eq(name->s, "all") || str_eq(name->s, "default"))
@@ -291,12 +292,28 @@ static void nodes_check_keys(struct loader *loader, const struct tnode *map,
 	}
 }
 
-/* A mapping of defaults, its keys marked as such. */
+/* A copy of a mapping with its keys, and those of mappings in it, marked as those of defaults. */
+static struct tnode *nodes_inherited(struct loader *loader, const struct tnode *given)
+{
+	struct tnode *map = arena_memdup(loader->arena, given, sizeof *given);
+	struct tnode *keys = arena_calloc(loader->arena, (size_t)given->n, sizeof *keys);
+
+	map->pairs =
+		arena_memdup(loader->arena, given->pairs, (size_t)given->n * sizeof *given->pairs);
+	for (int i = 0; i < map->n; i++) {
+		keys[i] = *given->pairs[i].key;
+		keys[i].inherited = true;
+		map->pairs[i].key = &keys[i];
+		if (map->pairs[i].value->kind == TNODE_MAP)
+			map->pairs[i].value = nodes_inherited(loader, map->pairs[i].value);
+	}
+	return map;
+}
+
 static const struct tnode *nodes_default(struct loader *loader, const struct tnode *defaults,
 					 const struct field *field)
 {
 	const struct tnode *given = tnode_get(defaults, field->name);
-	struct tnode *map, *keys;
 
 	if (!given || given->kind == TNODE_BAD || tnode_null(given))
 		return NULL;
@@ -305,16 +322,7 @@ static const struct tnode *nodes_default(struct loader *loader, const struct tno
 		return NULL;
 	}
 	nodes_check_keys(loader, given, field->fields);
-	map = arena_memdup(loader->arena, given, sizeof *given);
-	map->pairs =
-		arena_memdup(loader->arena, given->pairs, (size_t)given->n * sizeof *given->pairs);
-	keys = arena_calloc(loader->arena, (size_t)given->n, sizeof *keys);
-	for (int i = 0; i < map->n; i++) {
-		keys[i] = *given->pairs[i].key;
-		keys[i].inherited = true;
-		map->pairs[i].key = &keys[i];
-	}
-	return map;
+	return nodes_inherited(loader, given);
 }
 
 static void nodes_load_defaults(struct loader *loader)

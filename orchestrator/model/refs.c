@@ -176,7 +176,8 @@ static const struct node *refs_late_node(struct loader *loader, const struct lat
  * guest's own. */
 static void refs_late_name(struct loader *loader, const struct late *late, const char *name)
 {
-	static const char *const fd_words[] = { "fd",	  "fds",	"fds-comma", "vhostfds",
+	static const char *const fd_words[] = { "fd",	  "fds",	"fds-comma",
+						"vhost",  "vhostfds",	"poll-us",
 						"queues", "virtqueues", "vectors" };
 	const char *dot = strrchr(name, '.'), *colon = strchr(name, ':'),
 		   *device = colon ? colon + 1 : name;

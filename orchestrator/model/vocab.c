@@ -1,5 +1,5 @@
 /* vocab.c - the vocabulary: every key of a lab file, with its help; see field.h. Those of nodes are in
- * vocab_node.c, and what is known but not built yet has its tables in later.c. */
+ * vocab_node.c and vocab_tap.c, and what is known but not built yet has its tables in later.c. */
 #include "model/vocab.h"
 
 const struct field vocab_bridge[] = {

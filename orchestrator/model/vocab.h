@@ -21,7 +21,7 @@
 		.name = "impair", .type = FIELD_MAP, NOT_YET, .fields = later_impair, .help = what \
 	}
 
-extern const struct field later_helper[], later_cloud_init[], later_test[];
-extern const char *const later_endian[], *const later_uplink[];
+extern const struct field later_cloud_init[], later_test[];
+extern const char *const later_uplink[];
 
 #endif

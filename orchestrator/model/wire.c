@@ -250,7 +250,7 @@ static void wire_check_node(struct loader *loader, const struct node *node)
 		const struct iface *iface = node->ifaces[i];
 
 		if (iface->bridge || iface->link || iface->broken || node->unwired ||
-		    str_eq(iface->name, "lo"))
+		    str_eq(iface->name, "lo") || iface->tap.source != TAP_CREATE)
 			continue;
 		(void)load_error(loader, iface->pos, "%s:%s is plugged into nothing", node->name,
 				 iface->name);

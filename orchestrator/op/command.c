@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "op/program.h"
 #include "sys/ns.h"
+#include "sys/tun.h"
 
 #define SAY_MAX ((size_t)64 << 10)
 
@@ -96,7 +97,10 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 	const char *more[] = { gone >= 0 ? "TAPNET_GONE=1" : NULL, NULL };
 	bool node = step->space > SPACE_SWITCH;
 	bool down = program == &hook->down;
+	struct tun_state tap;
+	struct err ignored;
 	off_t from;
+	int r;
 	struct spawn spawn = {
 		.env = more,
 		.cell = -1,
@@ -116,8 +120,12 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 		return err_sys(err, -ENOMEM, "%s", program_name(program));
 	for (int k = 0; k < (int)n_fds; k++)
 		fds[k] = (struct spawn_fd){ .from = hook->fd + k, .to = 3 + k };
+	if (hook->fd >= 0 && ctx->have_fds && tun_state(hook->fd, &tap, &ignored) == 0)
+		ctx->ifname = tap.name;
 	ctx->slots[i].mark = (struct spawn_mark){ 0 };
-	return program_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
+	r = program_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
+	ctx->ifname = NULL;
+	return r;
 }
 
 static int hook_apply(struct ctx *ctx, uint32_t i, struct err *err)

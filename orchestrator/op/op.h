@@ -68,6 +68,8 @@ struct ctx {
 	uint32_t nl_space;
 	struct nlbatch batch;
 
+	const char *ifname; /* STEP_IFNAME; NULL: none is known */
+
 	struct proc *procs; /* one a guest or service; going up and at rest only */
 	int n_procs;
 

@@ -41,8 +41,11 @@ static const struct rec iface_table[] = {
 	REC(REC_U32, struct plan_iface, queues),
 	REC(REC_INT, struct plan_iface, fd),
 	REC(REC_INT, struct plan_iface, guest_fd),
+	REC(REC_INT, struct plan_iface, vhost_fd),
+	REC(REC_INT, struct plan_iface, tap_step),
 	REC(REC_BOOL, struct plan_iface, vnet_hdr),
 	REC(REC_BOOL, struct plan_iface, set),
+	REC(REC_BOOL, struct plan_iface, vhost_required),
 	REC(REC_INT, struct plan_iface, line),
 	REC(REC_INT, struct plan_iface, col),
 	REC_END,
@@ -104,6 +107,20 @@ static bool step_is(const struct plan *plan, uint32_t i, enum op_id op)
 	return i < (uint32_t)plan->n_steps && plan->steps[i].op == op;
 }
 
+/* An adopted device has no name, and one fd for each number of the caller's. */
+static bool tap_fits(const struct plan *plan, const struct op_tap *tap)
+{
+	if (tap->fd < 0 || !fds_fit(plan, tap->fd, tap->queues) || tap->enabled > tap->queues)
+		return false;
+	for (int i = 0; i < tap->n_adopted; i++)
+		if (tap->adopted[i].from < 3 || tap->adopted[i].to < 0 ||
+		    !fds_fit(plan, tap->adopted[i].to, 1))
+			return false;
+	return tap->source == TAP_HELPED    ? tap->helper_bridge && tap->helper.argc > 0
+	       : tap->source == TAP_ADOPTED ? tap->n_adopted >= (int)tap->queues
+					    : tap->source == TAP_MADE && tap->name;
+}
+
 /* Indexes and fds of one step are within the plan. */
 static bool step_fits(const struct plan *plan, const struct step *step)
 {
@@ -118,7 +135,7 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 		return fds_fit(plan, ((const struct op_mounts *)step->args)->fd, 1);
 	case OP_TAP: {
 		const struct op_tap *tap = step->args;
-		return tap->name && fds_fit(plan, tap->fd, tap->queues);
+		return tap_fits(plan, tap);
 	}
 	case OP_HOOK: {
 		const struct op_hook *hook = step->args;
@@ -134,6 +151,9 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 		return step_is(plan, ((const struct op_exec *)step->args)->cell_step, OP_CELL);
 	case OP_PROC: {
 		const struct op_proc *proc = step->args;
+		for (int k = 0; k < proc->n_fds; k++)
+			if (proc->fds[k].to < 3 || !fds_fit(plan, proc->fds[k].from, 1))
+				return false;
 		return proc->log && proc->node && step_is(plan, proc->cell_step, OP_CELL);
 	}
 	case OP_READY: {
@@ -164,6 +184,8 @@ static bool plan_fits(const struct plan *plan)
 		for (int k = 0; k < node->n_ifaces; k++)
 			if (!node->ifaces[k].name || !node->ifaces[k].ifname ||
 			    !node->ifaces[k].peer ||
+			    (node->ifaces[k].tap_step >= 0 &&
+			     !step_is(plan, (uint32_t)node->ifaces[k].tap_step, OP_TAP)) ||
 			    node->ifaces[k].space >= (uint32_t)plan->n_spaces)
 				return false;
 	}

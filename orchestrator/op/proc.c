@@ -18,7 +18,8 @@
 #include "base/io.h"
 #include "op/program.h"
 #include "sys/pidfd.h"
-#include "sys/tun.h"
+#include "op/tap.h"
+#include "sys/vhost.h"
 
 #define EXEC_MS	       10000 /* a program is executed well within this */
 #define BACKOFF_MS     1000  /* before the first new start; doubled for each, up to: */
@@ -158,6 +159,28 @@ struct proc *ctx_proc(struct ctx *ctx, uint32_t step)
 	return NULL;
 }
 
+/* What was opened for one start; the others are the plan's. */
+static void proc_fds_close(const struct op_proc *op, struct spawn_fd *fds)
+{
+	for (int k = 0; k < op->n_fds; k++)
+		if (op->fds[k].from < 0)
+			fd_closep(&fds[k].from);
+}
+
+static int proc_fds(const struct op_proc *op, struct spawn_fd *fds, struct err *err)
+{
+	int r = 0;
+
+	for (int k = 0; k < op->n_fds; k++)
+		fds[k] = (struct spawn_fd){ .from = op->fds[k].from, .to = op->fds[k].to };
+	for (int k = 0; k < op->n_fds && r >= 0; k++)
+		if (op->fds[k].from < 0)
+			r = fds[k].from = vhost_open(err);
+	if (r < 0)
+		proc_fds_close(op, fds);
+	return r < 0 ? r : 0;
+}
+
 /* Programs of a node join its cell whole; a guest's cell has pids only, and its place on the
  * network is the step's space. */
 static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
@@ -173,17 +196,17 @@ static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
 		return pidfd;
 	if (!fds)
 		return err_sys(err, -ENOMEM, "cannot start %s", program_name(&op->program));
-	for (int k = 0; k < op->n_fds; k++)
-		fds[k] = (struct spawn_fd){ .from = op->fds[k].from, .to = op->fds[k].to };
 	r = program_fill(ctx, &op->program, NULL, &program, err);
 	if (r < 0)
 		return r;
 	fd_closep(&proc->master);
 	r = spawn_pty(&proc->master, &slave, err);
+	if (r == 0)
+		r = proc_fds(op, fds, err);
 	if (r < 0)
 		return r;
 	ctx->slots[proc->step].mark = (struct spawn_mark){ 0 };
-	return spawn_start(
+	r = spawn_start(
 		&(struct spawn){
 			.argv = (const char *const *)program.argv,
 			.env = (const char *const *)program.env,
@@ -207,6 +230,8 @@ static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
 			.mark = &ctx->slots[proc->step].mark,
 		},
 		&proc->spawned, err);
+	proc_fds_close(op, fds);
+	return r;
 }
 
 static int op_proc_start(struct ctx *ctx, uint32_t i, struct spawned *ret_spawned, struct err *err)
@@ -255,8 +280,8 @@ static bool proc_has_fd(const struct op_proc *op, int first, uint32_t n)
 	return false;
 }
 
-/* Queues as they were made: the last program may have detached some, and set what it liked. */
-static int proc_reset_queues(const struct ctx *ctx, const struct op_proc *op, struct err *err)
+/* TAPs as they were made: the last program may have set what it liked. */
+static int proc_reset_taps(struct ctx *ctx, const struct op_proc *op, struct err *err)
 {
 	int r = 0;
 
@@ -265,17 +290,14 @@ static int proc_reset_queues(const struct ctx *ctx, const struct op_proc *op, st
 
 		if (ctx_step(ctx, (uint32_t)i)->op == OP_TAP &&
 		    proc_has_fd(op, tap->fd, tap->queues))
-			r = tun_set(tap->fd, tap->queues,
-				    &(struct tun_settings){
-					    .vnet_hdr = tap->vnet_hdr, .owner = -1, .group = -1 },
-				    tap->persist, err);
+			r = tap_again(ctx, (uint32_t)i, err);
 	}
 	return r;
 }
 
 int proc_again(struct ctx *ctx, struct proc *proc, struct err *err)
 {
-	int r = proc_reset_queues(ctx, ctx_step(ctx, proc->step)->args, err);
+	int r = proc_reset_taps(ctx, ctx_step(ctx, proc->step)->args, err);
 
 	if (r == 0)
 		r = proc_spawn(ctx, proc, err);

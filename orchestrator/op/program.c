@@ -23,8 +23,7 @@ const struct rec program_table[] = {
 	REC_END,
 };
 
-/* A copy of s with STEP_DIR and STEP_RUN replaced, or NULL without memory. */
-static char *program_expand(const struct ctx *ctx, const char *s)
+char *program_expand(const struct ctx *ctx, const char *s)
 {
 	struct strbuf buf = STRBUF_INIT;
 
@@ -40,6 +39,9 @@ static char *program_expand(const struct ctx *ctx, const char *s)
 		} else if (str_starts(s, STEP_RUN)) {
 			value = ctx->run;
 			s += strlen(STEP_RUN);
+		} else if (str_starts(s, STEP_IFNAME)) {
+			value = ctx->ifname;
+			s += strlen(STEP_IFNAME);
 		} else if (*s) {
 			s++;
 		}

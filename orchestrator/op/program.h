@@ -4,6 +4,9 @@
 
 #include "op/op.h"
 
+/* A copy, on the heap, of s with STEP_DIR, STEP_RUN and STEP_IFNAME replaced; NULL without memory. */
+char *program_expand(const struct ctx *ctx, const char *s);
+
 /* Argument vector and environment of a program, the lab's folder and run directory filled in. On
  * the heap: program_free(). */
 struct started_program {

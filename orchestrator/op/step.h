@@ -23,6 +23,11 @@
 	"\x01"                                                                                     \
 	"lab.run"                                                                                  \
 	"\x02"
+/* In those of a hook: the name of the device behind its first TAP fd. */
+#define STEP_IFNAME                                                                                \
+	"\x01"                                                                                     \
+	"tap.ifname"                                                                               \
+	"\x02"
 
 #define SPACE_HOST   0u /* the namespace that the tool was started in */
 #define SPACE_SWITCH 1u /* bridges and ports */
@@ -103,18 +108,50 @@ struct op_veth {
 	uint32_t mtu;
 };
 
+struct program {
+	const char **argv;
+	int argc;
+	const char **env; /* beside the whitelist: "K=V" */
+	int n_env;
+};
+
+struct op_fd {
+	int from,
+		to; /* of a guest: the planned fd, and its number there; from -1: vhost-net, opened
+		       * for it. Of an adopted device: the caller's number, and the planned one. */
+};
+
+enum op_tap_source { TAP_MADE, TAP_ADOPTED, TAP_HELPED };
+enum op_tap_handoff { TAP_BY_FD, TAP_UNATTACHED, TAP_BY_NAME };
+
 struct op_tap {
-	const char *name;
+	const char *name; /* NULL: adopted */
+	uint32_t source;  /* enum op_tap_source */
+	uint32_t handoff; /* enum op_tap_handoff */
 	uint32_t ifindex, queues;
 	struct mac mac;
-	bool vnet_hdr, persist;
-	int fd; /* of queue 0; the others follow */
+	bool persist; /* ours, in a namespace of the lab; or the user's wish, in the host's */
+	int fd;	      /* of queue 0; the others follow */
+
+	/* how it is set: struct tun_settings */
+	bool vnet_hdr, carrier_off;
+	uint32_t vnet_hdr_len, endian, offload, sndbuf, enabled;
+	uint32_t steering, steering_queue;
+	const char *steering_object; /* path, or NULL */
+	const char *owner, *group;   /* names or numbers, or NULL */
+
+	struct op_fd *adopted; /* queues, then vhost-net fds */
+	int n_adopted;
+	struct program helper;
+	const char *helper_bridge;
+	uint32_t helper_ms;
 };
 
 struct op_port { /* a TAP's place on the network: noqueue, mtu, master, up */
 	const char *name;
 	uint32_t ifindex, master, mtu;
-	uint32_t fwd_mask; /* link-local frames that the port passes on */
+	uint32_t txqueuelen; /* frames; 0: the kernel's */
+	uint32_t fwd_mask;   /* link-local frames that the port passes on */
 	bool no_link_local, forward;
 };
 
@@ -122,6 +159,7 @@ struct op_hostport { /* our device in the host's namespace becomes a port of the
 	const char *name, *bridge, *altname;
 	struct mac mac;
 	uint32_t mtu;
+	uint32_t txqueuelen; /* frames; 0: the kernel's */
 	bool tap;
 };
 
@@ -148,13 +186,6 @@ struct op_altname {
 	uint32_t ifindex;
 };
 
-struct program {
-	const char **argv;
-	int argc;
-	const char **env; /* beside the whitelist: "K=V" */
-	int n_env;
-};
-
 struct op_hook {
 	struct program up, down; /* argc 0: none */
 	uint32_t up_timeout_ms, down_timeout_ms;
@@ -172,10 +203,6 @@ struct op_exec {
 	struct program program;
 	uint32_t timeout_ms, cell_step;
 	const char *log;
-};
-
-struct op_fd { /* a planned fd, and its number in the program */
-	int from, to;
 };
 
 enum proc_kind { PROC_GUEST, PROC_SERVICE };
@@ -222,8 +249,11 @@ struct plan_iface {
 	int n_addrs;
 	uint32_t queues;    /* of a TAP, else 0 */
 	int fd;		    /* of its queue 0, -1 none */
-	int guest_fd;	    /* its number in the guest */
+	int guest_fd;	    /* its number in the guest, -1 none */
+	int vhost_fd;	    /* the number of its first vhost-net fd there, -1 none */
+	int tap_step;	    /* its OP_TAP, -1 none */
 	bool vnet_hdr, set; /* set: addresses are set by us, not told to a guest */
+	bool vhost_required;
 	int line, col;
 };
 

@@ -1,13 +1,12 @@
 /* wire.c - operations that make wires: veth pairs, TAPs, and their places on bridges. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/fd.h"
 #include "base/io.h"
 #include "op/op.h"
+#include "op/tap.h"
 #include "sys/nlr.h"
-#include "sys/tun.h"
 
 #define HOST_MS 5000 /* the kernel answers a message on the host's links well within this */
 
@@ -80,78 +79,18 @@ const struct op op_veth = {
 	.undone_by = "with its namespace",
 };
 
-/* ---- tap */
-
-static const struct rec tap_table[] = {
-	REC(REC_STR, struct op_tap, name),	REC(REC_U32, struct op_tap, ifindex),
-	REC(REC_U32, struct op_tap, queues),	REC(REC_MAC, struct op_tap, mac),
-	REC(REC_BOOL, struct op_tap, vnet_hdr), REC(REC_BOOL, struct op_tap, persist),
-	REC(REC_INT, struct op_tap, fd),	REC_END,
-};
-
-static int tap_apply(struct ctx *ctx, uint32_t i, struct err *err)
-{
-	const struct op_tap *tap = ctx_step(ctx, i)->args;
-	int r = ctx_enter(ctx, ctx_step(ctx, i)->space, err);
-
-	if (r < 0)
-		return r;
-	return tun_make(
-		&(struct tun_make){
-			.name = tap->name,
-			.ifindex = tap->ifindex,
-			.queues = tap->queues,
-			.mac = &tap->mac,
-			.persist = tap->persist,
-			.first_fd = tap->fd,
-			.set = { .vnet_hdr = tap->vnet_hdr, .owner = -1, .group = -1 },
-		},
-		err);
-}
-
-static int tap_undo(struct ctx *ctx, uint32_t i, struct err *err)
-{
-	const struct op_tap *tap = ctx_step(ctx, i)->args;
-
-	(void)err;
-	if (ctx->have_fds)
-		for (uint32_t q = 0; q < tap->queues; q++)
-			(void)close(tap->fd + (int)q);
-	return 0;
-}
-
-static void tap_describe(const struct plan *plan, const struct step *step, struct strbuf *out)
-{
-	const struct op_tap *tap = step->args;
-	char mac[MAC_TEXT];
-
-	(void)plan;
-	strbuf_printf(out, "tap %s", tap->name);
-	if (tap->ifindex)
-		strbuf_printf(out, "  ifindex %u", tap->ifindex);
-	strbuf_printf(out, "  %s  %u queue%s  vnet-hdr %s  fd %d", mac_text(&tap->mac, mac),
-		      tap->queues, tap->queues == 1 ? "" : "s", tap->vnet_hdr ? "on" : "off",
-		      tap->fd);
-}
-
-const struct op op_tap = {
-	.name = "tap",
-	.args = tap_table,
-	.size = sizeof(struct op_tap),
-	.apply = tap_apply,
-	.phase = UNDO_FD,
-	.undo = tap_undo,
-	.describe = tap_describe,
-	.undone_by = "close of its fds",
-};
-
 /* ---- port: a TAP in a namespace of the lab */
 
 static const struct rec port_table[] = {
-	REC(REC_STR, struct op_port, name),	REC(REC_U32, struct op_port, ifindex),
-	REC(REC_U32, struct op_port, master),	REC(REC_U32, struct op_port, mtu),
-	REC(REC_U32, struct op_port, fwd_mask), REC(REC_BOOL, struct op_port, no_link_local),
-	REC(REC_BOOL, struct op_port, forward), REC_END,
+	REC(REC_STR, struct op_port, name),
+	REC(REC_U32, struct op_port, ifindex),
+	REC(REC_U32, struct op_port, master),
+	REC(REC_U32, struct op_port, mtu),
+	REC(REC_U32, struct op_port, txqueuelen),
+	REC(REC_U32, struct op_port, fwd_mask),
+	REC(REC_BOOL, struct op_port, no_link_local),
+	REC(REC_BOOL, struct op_port, forward),
+	REC_END,
 };
 
 static void port_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *batch)
@@ -165,6 +104,7 @@ static void port_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *batch
 			     .ifindex = port->ifindex,
 			     .master = port->master,
 			     .mtu = port->mtu,
+			     .txqueuelen = port->txqueuelen,
 			     .group = LINK_GROUP,
 			     .no_link_local = port->no_link_local,
 			     .forward4 = port->forward,
@@ -184,6 +124,8 @@ static void port_describe(const struct plan *plan, const struct step *step, stru
 		strbuf_printf(out, "  port of ifindex %u", port->master);
 	if (port->mtu)
 		strbuf_printf(out, "  mtu %u", port->mtu);
+	if (port->txqueuelen)
+		strbuf_printf(out, "  txqueuelen %u", port->txqueuelen);
 	if (port->fwd_mask)
 		strbuf_puts(out, "  passes LACP, LLDP, STP");
 	if (port->forward)
@@ -203,17 +145,13 @@ const struct op op_port = {
  * namespace of the lab, a TAP's fds); the undo is there to be prompt and to be sure. */
 
 static const struct rec hostport_table[] = {
-	REC(REC_STR, struct op_hostport, name),
-	REC(REC_STR, struct op_hostport, bridge),
-	REC(REC_STR, struct op_hostport, altname),
-	REC(REC_MAC, struct op_hostport, mac),
-	REC(REC_U32, struct op_hostport, mtu),
-	REC(REC_BOOL, struct op_hostport, tap),
-	REC_END,
+	REC(REC_STR, struct op_hostport, name),	   REC(REC_STR, struct op_hostport, bridge),
+	REC(REC_STR, struct op_hostport, altname), REC(REC_MAC, struct op_hostport, mac),
+	REC(REC_U32, struct op_hostport, mtu),	   REC(REC_U32, struct op_hostport, txqueuelen),
+	REC(REC_BOOL, struct op_hostport, tap),	   REC_END,
 };
 
-/* Ifindex of a link of the host, or -errno. */
-static int host_link(const char *name, const char *kind, const struct mac *mac, struct err *err)
+int host_link(const char *name, const char *kind, const struct mac *mac, struct err *err)
 {
 	struct arena arena;
 	struct nlr_link link;
@@ -255,6 +193,7 @@ static int hostport_apply(struct ctx *ctx, uint32_t i, struct err *err)
 			     .ifindex = (uint32_t)self,
 			     .master = (uint32_t)bridge,
 			     .mtu = port->mtu,
+			     .txqueuelen = port->txqueuelen,
 			     .no_link_local = true,
 			     .up = true,
 		     });

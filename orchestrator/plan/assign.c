@@ -92,6 +92,9 @@ static void assign_nodes(struct planner *planner)
 						      node->ifaces[i]->name),
 				.fd = -1,
 				.guest_fd = -1,
+				.adopted_vhost = -1,
+				.vhost_fd = -1,
+				.tap_step = -1,
 			};
 		}
 	}
@@ -99,13 +102,51 @@ static void assign_nodes(struct planner *planner)
 
 /* ---- bridges */
 
+/* Is it the name that the file gives to a guest's device? Few files name any. */
+static bool name_given(const struct planner *planner, const char *name)
+{
+	for (int i = 0; i < planner->n_named; i++)
+		if (str_eq(planner->named[i]->tap.name.s, name))
+			return true;
+	return false;
+}
+
+static void find_named(struct planner *planner)
+{
+	int cap = 0;
+
+	for (int n = 0; n < planner->lab->n_nodes; n++)
+		for (int i = 0; i < planner->lab->nodes[n]->n_ifaces; i++)
+			if (planner->lab->nodes[n]->ifaces[i]->tap.name.s)
+				*ARENA_PUSH(planner->arena, planner->named, planner->n_named, cap) =
+					planner->lab->nodes[n]->ifaces[i];
+}
+
+/* Two devices of one name, or one of a bridge's. */
+static void check_port_names(struct planner *planner)
+{
+	for (int i = 0; i < planner->n_named; i++) {
+		const struct text *name = &planner->named[i]->tap.name;
+		const struct dev *dev = planner_dev(planner, planner->named[i]);
+
+		if (dev->space == SPACE_SWITCH && lab_bridge(planner->lab, name->s))
+			diag_add(planner->diags, name->pos, "\"%s\" is a bridge's name", name->s);
+		for (int k = 0; k < i; k++)
+			if (str_eq(planner->named[k]->tap.name.s, name->s) &&
+			    planner_dev(planner, planner->named[k])->space == dev->space)
+				diag_add(planner->diags, name->pos,
+					 "\"%s\" is the name of %s already", name->s,
+					 planner_dev(planner, planner->named[k])->label);
+	}
+}
+
 const char *planner_name(const struct planner *planner, char letter, int *n)
 {
 	const char *name;
 
 	do {
 		name = arena_printf(planner->arena, "%c%d", letter, ++*n);
-	} while (lab_bridge(planner->lab, name));
+	} while (lab_bridge(planner->lab, name) || name_given(planner, name));
 	return name;
 }
 
@@ -247,39 +288,92 @@ static void assign_link(struct planner *planner, const struct link *link)
 
 /* ---- names, indexes, MACs, fds */
 
+/* A name that the user gave, or one of ours. */
+static const char *port_name(struct planner *planner, const struct dev *dev)
+{
+	const struct text *given = &dev->iface->tap.name;
+	uint64_t h;
+
+	if (given->s)
+		return given->s;
+	if (!dev->br->host)
+		return planner_name(planner, 'p', &planner->n_ports);
+	h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
+	return arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
+}
+
 static void assign_port(struct planner *planner, struct dev *dev)
 {
 	dev->port_mac = planner_mac(planner, dev->label, "port");
-	if (dev->br->host) {
-		uint64_t h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
-
-		dev->port_name = arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
+	dev->port_name = port_name(planner, dev);
+	if (dev->br->host)
 		dev->port_mac.b[0] =
 			0xfe; /* a bridge takes the lowest MAC of its ports: not ours */
-		return;
-	}
-	dev->port_name = planner_name(planner, 'p', &planner->n_ports);
-	dev->port_ifindex = planner->next_ifindex[SPACE_SWITCH]++;
+	else
+		dev->port_ifindex = planner->next_ifindex[SPACE_SWITCH]++;
+}
+
+static uint32_t tap_space(const struct dev *dev)
+{
+	if (dev->adopted || (dev->br && dev->br->host))
+		return SPACE_HOST;
+	return dev->br ? SPACE_SWITCH : dev->space;
+}
+
+static bool wants_vhost(const struct planner *planner, const struct dev *dev)
+{
+	const struct tap_spec *tap = &dev->iface->tap;
+
+	if (tap->vhost == VHOST_AUTO && !tap->vhostfds.n)
+		return planner->assume.vhost && kind_of(dev->node)->vhost &&
+		       dev->handoff == HANDOFF_FD && dev->vnet_hdr;
+	return tap->vhost != VHOST_OFF;
 }
 
 static void assign_guest(struct planner *planner, struct dev *dev, int *guest_fd)
 {
 	const struct tap_spec *tap = &dev->iface->tap;
-	uint32_t space = dev->br && dev->br->host ? SPACE_HOST
-			 : dev->br		  ? SPACE_SWITCH
-						  : dev->space;
+	const struct kind *kind = kind_of(dev->node);
+	struct plan *plan = planner->plan;
 
 	dev->tap = true;
-	dev->space = space;
+	dev->adopted = tap->source != TAP_CREATE;
+	dev->space = tap_space(dev);
 	dev->queues = tap->queues;
-	dev->vnet_hdr =
-		tap->vnet_hdr == TRI_AUTO ? kind_of(dev->node)->vnet_hdr : tap->vnet_hdr == TRI_ON;
-	dev->fd = planner->plan->fd_end;
-	planner->plan->fd_end += (int)dev->queues;
-	dev->guest_fd = *guest_fd;
+	dev->handoff = tap->handoff ? (enum tap_handoff)(tap->handoff - 1) : kind->handoff;
+	if (dev->adopted)
+		dev->handoff = HANDOFF_FD;
+	dev->vnet_hdr = dev->adopted ||
+			(tap->vnet_hdr == TRI_AUTO ? kind->vnet_hdr : tap->vnet_hdr == TRI_ON);
+	dev->vhost = wants_vhost(planner, dev);
+	dev->fd = plan->fd_end;
+	plan->fd_end += (int)dev->queues;
+	if (tap->vhostfds.n) {
+		dev->adopted_vhost = plan->fd_end;
+		plan->fd_end += tap->vhostfds.n;
+	}
+	if (dev->handoff != HANDOFF_NAME) {
+		dev->guest_fd = *guest_fd;
+		*guest_fd += (int)dev->queues;
+	}
+	if (dev->space != SPACE_HOST)
+		plan->spaces[dev->space].taps = true;
+	if (dev->handoff != HANDOFF_FD && dev->queues > 1) {
+		diag_add(planner->diags, tap->queues_pos.line ? tap->queues_pos : dev->iface->pos,
+			 "%s gets its device %s, and such a device has one queue",
+			 dev->node->kind->name,
+			 dev->handoff == HANDOFF_NAME ? "by name" : "unattached");
+		diag_hint(planner->diags, "tap: {queues: 1}");
+	}
+}
+
+/* vhost-net comes after all queues of a guest. */
+static void assign_vhost(struct dev *dev, int *guest_fd)
+{
+	if (!dev->vhost)
+		return;
+	dev->vhost_fd = *guest_fd;
 	*guest_fd += (int)dev->queues;
-	if (space != SPACE_HOST)
-		planner->plan->spaces[space].taps = true;
 }
 
 static void assign_dev(struct planner *planner, struct dev *dev, int *guest_fd)
@@ -298,7 +392,11 @@ static void assign_dev(struct planner *planner, struct dev *dev, int *guest_fd)
 		assign_port(planner, dev);
 	if (dev->node->kind->guest) {
 		assign_guest(planner, dev, guest_fd);
-		dev->ifname = dev->br ? dev->port_name : dev->peer->iface->name;
+		dev->ifname = dev->br	  ? dev->port_name
+			      : dev->peer ? dev->peer->iface->name
+					  : STEP_IFNAME;
+		if (!dev->peer_label)
+			dev->peer_label = "-";
 		return;
 	}
 	dev->ifname = iface->name;
@@ -311,6 +409,7 @@ void plan_assign(struct planner *planner)
 {
 	const struct lab *lab = planner->lab;
 
+	find_named(planner);
 	assign_nodes(planner);
 	planner->next_ifindex =
 		arena_calloc(planner->arena, (size_t)planner->plan->n_spaces, sizeof(uint32_t));
@@ -330,5 +429,8 @@ void plan_assign(struct planner *planner)
 				plug(dev, planner_br(planner, dev->iface->bridge));
 			assign_dev(planner, dev, &guest_fd);
 		}
+		for (int i = 0; i < planned->n_devs; i++)
+			assign_vhost(planned->devs[i], &guest_fd);
 	}
+	check_port_names(planner);
 }

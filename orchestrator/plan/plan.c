@@ -107,7 +107,7 @@ static void show_dev(struct planner *planner, const struct dev *dev, struct plan
 
 	*ret_iface = (struct plan_iface){
 		.name = dev->iface->name,
-		.ifname = dev->ifname,
+		.ifname = dev->adopted ? "-" : dev->ifname,
 		.space = dev->space,
 		.ifindex = dev->ifindex	       ? dev->ifindex
 			   : dev->port_ifindex ? dev->port_ifindex
@@ -121,6 +121,9 @@ static void show_dev(struct planner *planner, const struct dev *dev, struct plan
 		.queues = tap->queues,
 		.fd = tap->fd,
 		.guest_fd = dev->guest_fd,
+		.vhost_fd = dev->vhost_fd,
+		.tap_step = tap->tap_step,
+		.vhost_required = dev->vhost && dev->iface->tap.vhost == VHOST_REQUIRE,
 		.vnet_hdr = tap->vnet_hdr,
 		.set = !dev->node->kind->guest,
 		.line = dev->iface->pos.line,

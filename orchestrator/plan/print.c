@@ -56,10 +56,10 @@ void plan_print(const struct plan *plan, const struct assume *assume, struct str
 
 	strbuf_printf(out,
 		      "%s: %d step%s in %d message%s, %d process%s; depends on this machine: "
-		      "kvm=%s (--assume kvm=%s)\n",
+		      "kvm=%s, vhost=%s (--assume kvm=%s)\n",
 		      plan->lab, totals.steps, plural(totals.steps), totals.messages,
 		      plural(totals.messages), totals.processes, totals.processes == 1 ? "" : "es",
-		      yes(assume->kvm), yes(!assume->kvm));
+		      yes(assume->kvm), yes(assume->vhost), yes(!assume->kvm));
 	strbuf_printf(out, "%5s  %-*s  %-72s  %s\n", "STEP", width, "WHERE", "WHAT", "UNDONE BY");
 	for (int i = 0; i < plan->n_steps; i++) {
 		const struct step *step = &plan->steps[i];
@@ -177,6 +177,7 @@ int plan_print_json(const struct plan *plan, const struct assume *assume, struct
 	struct json_object *steps = json_object_new_array();
 
 	json_object_object_add(machine, "kvm", json_object_new_boolean(assume->kvm));
+	json_object_object_add(machine, "vhost", json_object_new_boolean(assume->vhost));
 	json_object_object_add(root, "lab", json_object_new_string(plan->lab));
 	json_object_object_add(root, "machine", machine);
 	json_object_object_add(root, "messages", json_object_new_int(totals.messages));

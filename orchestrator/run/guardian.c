@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
@@ -23,9 +24,69 @@
 #define LOCK_TRIES 10
 #define STOP_MS	   3000 /* a worker that was asked to stop ends within this, or is killed */
 
+/* Calls fn for each fd of the caller's that the plan adopts. 0, or what fn returned first. */
+static int each_adopted(const struct plan *plan,
+			int (*fn)(const struct step *step, struct op_fd *fd, void *arg), void *arg)
+{
+	for (int i = 0; i < plan->n_steps; i++) {
+		const struct op_tap *tap = plan->steps[i].args;
+
+		for (int k = 0; plan->steps[i].op == OP_TAP && k < tap->n_adopted; k++) {
+			int r = fn(&plan->steps[i], &tap->adopted[k], arg);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- fds */
+
+struct adoption {
+	const struct plan *plan;
+	int *fds; /* copies above all planned numbers, in the plan's order */
+	int n;
+	struct err *err;
+};
+
+static int count_adopted(const struct step *step, struct op_fd *fd, void *arg)
+{
+	(void)step;
+	(void)fd;
+	++*(int *)arg;
+	return 0;
+}
+
+static int lift(const struct step *step, struct op_fd *fd, void *arg)
+{
+	struct adoption *adoption = arg;
+	int copy = fcntl(fd->from, F_DUPFD_CLOEXEC, adoption->plan->fd_end);
+
+	if (copy < 0) {
+		err_sys(adoption->err, -errno, "fd %d of the caller", fd->from);
+		err_at(adoption->err, step->line, step->col);
+		return adoption->err->code;
+	}
+	adoption->fds[adoption->n++] = copy;
+	(void)close(fd->from); /* the caller keeps its own */
+	return 0;
+}
+
+static int place(const struct step *step, struct op_fd *fd, void *arg)
+{
+	struct adoption *adoption = arg;
+	int copy = adoption->fds[adoption->n++];
+
+	(void)step;
+	return dup3(copy, fd->to, O_CLOEXEC) < 0
+		       ? err_sys(adoption->err, -errno, "cannot take over fd %d", fd->from)
+		       : 0;
+}
+
 /* Fills every planned fd number, so that no other open takes it, and the table has its size before
  * it is shared: each later doubling would cost a grace period of the kernel's. */
-static int reserve_fds(const struct plan *plan, struct err *err)
+static int fill_fds(const struct plan *plan, struct err *err)
 {
 	autofd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
@@ -35,6 +96,30 @@ static int reserve_fds(const struct plan *plan, struct err *err)
 		if (dup3(null, fd, O_CLOEXEC) < 0)
 			return err_sys(err, -errno, "cannot reserve %d fds", plan->fd_end);
 	return 0;
+}
+
+/* Planned fds, and in them those of the caller's that the plan adopts: these were opened under any
+ * number, so they are lifted out of the way first. */
+static int reserve_fds(const struct plan *plan, struct err *err)
+{
+	struct adoption adoption = { .plan = plan, .err = err };
+	int n = 0, r;
+
+	(void)each_adopted(plan, count_adopted, &n);
+	adoption.fds = calloc((size_t)n + 1, sizeof *adoption.fds);
+	if (!adoption.fds)
+		return err_sys(err, -ENOMEM, "no memory for %d fds", n);
+	r = each_adopted(plan, lift, &adoption);
+	n = adoption.n;
+	adoption.n = 0;
+	if (r == 0)
+		r = fill_fds(plan, err);
+	if (r == 0)
+		r = each_adopted(plan, place, &adoption);
+	for (int i = 0; i < n; i++)
+		(void)close(adoption.fds[i]);
+	free(adoption.fds);
+	return r;
 }
 
 /* 0, 1 and 2 are the caller's: who reads them must see their end when the caller ends. */
@@ -232,6 +317,47 @@ static int guardian_main(void *arg)
 	return 0;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	int x = *(const int *)a, y = *(const int *)b;
+
+	return (x > y) - (x < y);
+}
+
+struct keep {
+	int *fds;
+	int n;
+};
+
+static int keep_adopted(const struct step *step, struct op_fd *fd, void *arg)
+{
+	struct keep *keep = arg;
+
+	(void)step;
+	keep->fds[keep->n++] = fd->from;
+	return 0;
+}
+
+/* All that the guardian takes along of the caller's fds, ascending. */
+static int guardian_fork(struct guardian *guardian, struct spawned *spawned, struct err *err)
+{
+	const int own[] = { guardian->dir.base_fd, guardian->dir.fd, guardian->report };
+	struct keep keep = { 0 };
+	int n = 0, r;
+
+	(void)each_adopted(guardian->request->plan, count_adopted, &n);
+	keep.fds = calloc(COUNT(own) + (size_t)n, sizeof *keep.fds);
+	if (!keep.fds)
+		return err_sys(err, -ENOMEM, "cannot start the guardian");
+	memcpy(keep.fds, own, sizeof own);
+	keep.n = COUNT(own);
+	(void)each_adopted(guardian->request->plan, keep_adopted, &keep);
+	qsort(keep.fds, (size_t)keep.n, sizeof *keep.fds, by_number);
+	r = spawn_fork(0, keep.fds, keep.n, guardian_main, guardian, spawned, err);
+	free(keep.fds);
+	return r;
+}
+
 int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd, struct err *err)
 {
 	autofd int mine = -1, theirs = -1;
@@ -239,7 +365,7 @@ int run_up(const struct up_request *request, const struct labdir *dir, int *ret_
 		.request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1
 	};
 	struct spawned spawned = SPAWNED_NONE;
-	int keep[3], pair[2], n = 0, r;
+	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, -errno, "socketpair");
@@ -248,17 +374,7 @@ int run_up(const struct up_request *request, const struct labdir *dir, int *ret_
 	guardian.report = theirs;
 	guardian.journal = JOURNAL_NONE;
 	guardian.worker = SPAWNED_NONE;
-	keep[n++] = dir->base_fd;
-	keep[n++] = dir->fd;
-	keep[n++] = theirs;
-	for (int i = 1; i < n; i++) /* ascending */
-		for (int k = i; k > 0 && keep[k] < keep[k - 1]; k--) {
-			int t = keep[k];
-
-			keep[k] = keep[k - 1];
-			keep[k - 1] = t;
-		}
-	r = spawn_fork(0, keep, n, guardian_main, &guardian, &spawned, err);
+	r = guardian_fork(&guardian, &spawned, err);
 	if (r < 0)
 		return r;
 	fd_closep(&spawned.pidfd); /* it outlives us */

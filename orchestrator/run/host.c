@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "run/run.h"
 #include "sys/nlr.h"
+#include "sys/vhost.h"
 
 #define FDS_SPARE     256 /* beside the planned ones: consoles, clients, files for a moment */
 #define FDS_A_PROGRAM 6	  /* pidfd, pty, log, a pipe, and one to spare */
@@ -96,6 +97,50 @@ static int host_bridges(const struct plan *plan, struct err *err)
 	return 0;
 }
 
+/* Fds that the caller hands over: what is open here and is not ours. All of ours close on exec, and
+ * what came through one does not. */
+static int adopted_fds(const struct plan *plan, struct err *err)
+{
+	for (int i = 0; i < plan->n_steps; i++) {
+		const struct step *step = &plan->steps[i];
+		const struct op_tap *tap = step->args;
+
+		for (int k = 0; step->op == OP_TAP && k < tap->n_adopted; k++) {
+			int flags = fcntl(tap->adopted[k].from, F_GETFD);
+
+			if (flags >= 0 && !(flags & FD_CLOEXEC))
+				continue;
+			err_set(err, -EBADF,
+				"%s: fd %d is not open: who calls tapnet-lab must hand it over",
+				step->what, tap->adopted[k].from);
+			err_at(err, step->line, step->col);
+			err->status = EXIT_INVALID;
+			return err->code;
+		}
+	}
+	return 0;
+}
+
+/* The interface that says vhost: require, when one does. */
+static int vhost_device(const struct plan *plan, struct err *err)
+{
+	for (int n = 0; n < plan->n_nodes; n++)
+		for (int k = 0; k < plan->nodes[n].n_ifaces; k++) {
+			const struct plan_iface *iface = &plan->nodes[n].ifaces[k];
+			autofd int fd = -1;
+
+			if (!iface->vhost_required)
+				continue;
+			fd = vhost_open(err);
+			if (fd >= 0)
+				return 0; /* there is one device for all */
+			err_at(err, iface->line, iface->col);
+			return err_wrap(err, "%s:%s requires vhost", plan->nodes[n].name,
+					iface->name);
+		}
+	return 0;
+}
+
 int run_host(const struct plan *plan, struct err *err)
 {
 	int r = 0;
@@ -108,10 +153,14 @@ int run_host(const struct plan *plan, struct err *err)
 		r = err_set(err, -EAFNOSUPPORT,
 			    "the lab has IPv6 addresses, and this kernel has no IPv6");
 	if (r == 0)
+		r = adopted_fds(plan, err);
+	if (r == 0)
+		r = vhost_device(plan, err);
+	if (r == 0)
 		r = host_bridges(plan, err);
 	if (r == 0)
 		r = open_files(plan, err);
-	if (r < 0)
+	if (r < 0 && !err->status)
 		err->status = EXIT_UNABLE;
 	return r;
 }

@@ -433,6 +433,7 @@ void nlb_link_set(struct nlbatch *batch, uint32_t tag, const struct nlb_link_set
 		link = nlb_link(batch, RTM_SETLINK, 0, tag, set->ifindex);
 	nlb_mac(batch, set->mac);
 	nlb_u32_if(batch, IFLA_MTU, set->mtu);
+	nlb_u32_if(batch, IFLA_TXQLEN, set->txqueuelen);
 	nlb_u32_if(batch, IFLA_GROUP, set->group);
 	nlb_u32_if(batch, IFLA_MASTER, set->master);
 	if (set->up || set->down)

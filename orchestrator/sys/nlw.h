@@ -95,6 +95,7 @@ struct nlb_bridge {
 
 struct nlb_link_set { /* changes to an existing link; what is 0 or false is left alone */
 	uint32_t ifindex, master, mtu, group;
+	uint32_t txqueuelen; /* frames */
 	const struct mac *mac;
 	bool up, down;
 	bool no_link_local; /* IPv6 address generation off */
