@@ -66,7 +66,7 @@ int cli_load(const struct load_options *options, struct loaded *ret_loaded)
 	int r = arena_init(&loaded->arena, 0, &err);
 
 	if (r == 0)
-		r = lab_load(&loaded->arena, file, &options->lab, kinds, &loaded->diags,
+		r = lab_load(&loaded->arena, file, &options->lab, &kinds, &loaded->diags,
 			     &loaded->lab, &err);
 	if (r < 0 && loaded->diags.total)
 		return tell(loaded);
@@ -132,7 +132,7 @@ bool cli_here(char name_out[64], bool up)
 
 	if (access(LAB_FILE, R_OK) < 0 || arena_init(&arena, 0, &err) < 0)
 		return false;
-	if (lab_load(&arena, LAB_FILE, &options, kinds, &diags, &lab, &err) == 0 &&
+	if (lab_load(&arena, LAB_FILE, &options, &kinds, &diags, &lab, &err) == 0 &&
 	    (!up || is_up(lab->name.s))) {
 		(void)snprintf(name_out, 64, "%s", lab->name.s);
 		found = true;

@@ -103,7 +103,7 @@ int verb_schema(const struct verb *verb, int argc, char **argv)
 	(void)args_next(&args);
 	if (args_status(&args) >= 0)
 		return args_status(&args);
-	if (schema_write(kinds, &out) < 0)
+	if (schema_write(&kinds, &out) < 0)
 		return EXIT_UNABLE;
 	(void)fwrite(out.text, 1, out.len, stdout);
 	return EXIT_FINE;

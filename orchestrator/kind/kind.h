@@ -12,18 +12,23 @@ struct kind {
 	bool in_tap_netns;	  /* it looks its TAPs up by name: it runs where they are */
 	unsigned queues_max;	  /* of an interface; 0: as many as the kernel gives */
 	bool vhost;		  /* it takes vhost fds */
+	/* Steps that come before the guest's own: a disk, files. NULL: none. */
+	void (*prepare)(struct planner *planner, struct planned_node *node);
 	/* argv of a guest: late strings filled in. Errors go to diags. */
 	struct program (*command)(struct planner *planner, struct planned_node *node);
 };
 
-/* NULL-terminated; kinds[i] points at a struct kind's node. */
-extern const struct node_kind *const kinds[];
+/* A kind of node that the loader gives us is a struct kind's node, since presets are opened. */
+extern const struct node_kinds kinds;
+extern const struct kind netns_kind, guest_kind;
 
 static inline const struct kind *kind_of(const struct node *node)
 {
 	return (const struct kind *)(const void *)node->kind;
 }
 
+/* preset.c: kernels, disks and the like that are not there: errors at their places. 0 or -EINVAL. */
+int kind_check_files(const struct lab *lab, struct diags *diags);
 /* bridge.c */
 void kind_bridge(struct planner *planner, const struct br *br);
 void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex);

@@ -208,7 +208,7 @@ static bool late_poll_us(const struct dev *dev, struct strbuf *out, const char *
 static const struct {
 	const char *name;
 	late_value *value;
-} late_names[] = {
+} late_table[] = {
 	{ "fd", late_fd },
 	{ "fds", late_fds },
 	{ "fds-comma", late_fds_comma },
@@ -231,7 +231,26 @@ static const struct {
 	{ "peer", late_peer },
 };
 
-#define LATE_COUNT (sizeof late_names / sizeof late_names[0])
+#define LATE_COUNT (sizeof late_table / sizeof late_table[0])
+_Static_assert(LATE_COUNT < LATE_NAMES_MAX, "late_names()");
+
+const char *const *late_names(void)
+{
+	static const char *names[LATE_COUNT + 1];
+
+	for (size_t i = 0; i < LATE_COUNT; i++)
+		names[i] = late_table[i].name;
+	return names;
+}
+
+bool late_value_of(const struct dev *dev, const char *name, struct strbuf *out,
+		   const char **ret_why)
+{
+	for (size_t i = 0; i < LATE_COUNT; i++)
+		if (str_eq(late_table[i].name, name))
+			return late_table[i].value(dev, out, ret_why);
+	return false;
+}
 
 /* The device that "eth0" or "r1:eth0" means, or NULL with an error. own: fds may be told. */
 static struct dev *late_dev(struct planner *planner, const struct node *node, char *name,
@@ -274,12 +293,12 @@ static void late_one(struct planner *planner, const struct node *node, const cha
 	if (!dev)
 		return;
 	for (size_t i = 0; i < LATE_COUNT; i++) {
-		names[i] = late_names[i].name;
+		names[i] = late_table[i].name;
 		if (!str_eq(names[i], dot))
 			continue;
 		if (!own && (str_starts(dot, "fd") || str_starts(dot, "vhost")))
 			diag_add(planner->diags, pos, "\"${%s}\": fds are a node's own", name);
-		else if (!late_names[i].value(dev, out, &why))
+		else if (!late_table[i].value(dev, out, &why))
 			diag_add(planner->diags, pos, "\"${%s}\": %s", name, why);
 		return;
 	}

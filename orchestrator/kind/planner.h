@@ -77,6 +77,8 @@ struct planned_node {
 	int cell_step; /* -1 none */
 	int *service_steps;
 	int guest_step;
+	int guest_fd_end;	    /* the next number that the guest can be given */
+	int disk_fd, disk_guest_fd; /* our copy of its disk, and the number there; -1: none */
 	bool started, ready_done;
 	bool *service_ready;
 };
@@ -125,6 +127,12 @@ static inline bool dev_is_lo(const struct dev *dev)
 /* The text with what only the plan knows filled in; errors go to diags at the text's place. node:
  * whose interfaces a bare name means; NULL: none. */
 const char *late_fill(struct planner *planner, const struct node *node, const struct text *text);
+/* What NAME (fd, mac …) is of a device; false, and why, where it is nothing. */
+bool late_value_of(const struct dev *dev, const char *name, struct strbuf *out,
+		   const char **ret_why);
+/* All of those names; NULL-terminated. */
+#define LATE_NAMES_MAX 64
+const char *const *late_names(void);
 struct program late_program(struct planner *planner, const struct node *node,
 			    const struct command *command, const struct pairs *env,
 			    const char *const *more_env);

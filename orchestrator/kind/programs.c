@@ -327,11 +327,45 @@ static void service_start(struct planner *planner, struct planned_node *planned,
 				  service->pos, &args, sizeof args);
 }
 
-static uint32_t guest_space(const struct planner *planner, const struct node *node)
+/* One that looks its TAPs up by name runs where they are, unless the file says otherwise. */
+static uint32_t guest_space(struct planner *planner, const struct planned_node *planned)
 {
+	const struct node *node = planned->node;
+	uint32_t space;
+
 	if (node->netns_node)
 		return planner_node(planner, node->netns_node)->space;
-	return str_eq(node->netns.s, "switch") ? SPACE_SWITCH : SPACE_HOST;
+	if (node->netns.s || !kind_of(node)->in_tap_netns || !planned->n_devs)
+		return str_eq(node->netns.s, "switch") ? SPACE_SWITCH : SPACE_HOST;
+	space = planned->devs[0]->space;
+	for (int i = 1; i < planned->n_devs; i++)
+		if (planned->devs[i]->space != space) {
+			diag_add(planner->diags, node->pos,
+				 "a guest of kind: %s runs where its TAPs are, and those of %s are "
+				 "in %s and in %s",
+				 node->kind->name, node->name, planner->plan->spaces[space].name,
+				 planner->plan->spaces[planned->devs[i]->space].name);
+			diag_hint(planner->diags, "wire them all to bridges, or to one node");
+			break;
+		}
+	return space;
+}
+
+static void check_queues(struct planner *planner, const struct planned_node *planned)
+{
+	const struct node *node = planned->node;
+	unsigned max = kind_of(node)->queues_max;
+
+	for (int i = 0; i < planned->n_devs && max; i++) {
+		const struct dev *dev = planned->devs[i];
+		struct pos pos = dev->iface->tap.queues_pos;
+
+		if (dev->queues > max)
+			diag_add(planner->diags, pos.line ? pos : dev->iface->pos,
+				 "a guest of kind: %s takes %u queue%s an interface, and %s has %u",
+				 node->kind->name, max, max == 1 ? "" : "s", dev->label,
+				 dev->queues);
+	}
 }
 
 /* The caller's, or one that is opened for the guest at each of its starts. */
@@ -354,6 +388,7 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 	struct program env;
 	int cap = 0;
 
+	check_queues(planner, planned);
 	args.program = kind_of(node)->command(planner, planned);
 	env = late_program(planner, node, &(struct command){ 0 }, &node->env,
 			   env_of(planner, node->name, NULL));
@@ -369,7 +404,10 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 		for (unsigned q = 0; q < planned->devs[i]->queues && planned->devs[i]->vhost; q++)
 			*ARENA_PUSH(planner->arena, args.fds, args.n_fds, cap) =
 				vhost_fd(planned->devs[i], (int)q);
-	planned->guest_step = (int)planner_step(planner, OP_PROC, guest_space(planner, node),
+	if (planned->disk_fd >= 0)
+		*ARENA_PUSH(planner->arena, args.fds, args.n_fds, cap) =
+			(struct op_fd){ .from = planned->disk_fd, .to = planned->disk_guest_fd };
+	planned->guest_step = (int)planner_step(planner, OP_PROC, guest_space(planner, planned),
 						node->name, node->pos, &args, sizeof args);
 }
 
@@ -430,6 +468,9 @@ void kind_programs(struct planner *planner)
 {
 	iface_hooks(planner);
 	stp_steps(planner);
+	for (int n = 0; n < planner->lab->n_nodes; n++)
+		if (kind_of(planner->nodes[n].node)->prepare)
+			kind_of(planner->nodes[n].node)->prepare(planner, &planner->nodes[n]);
 	cell_steps(planner);
 	for (int n = 0; n < planner->lab->n_nodes; n++)
 		node_start(planner, &planner->nodes[n]);

@@ -17,6 +17,19 @@ static const struct diag *diag_find(const struct diags *diags, struct pos pos)
 	return NULL;
 }
 
+struct diags *diag_file(struct diags *of, const char *file, const char *text, size_t len)
+{
+	struct diags *diags = arena_alloc(of->arena, sizeof *diags), **end = &of->files;
+
+	*diags = (struct diags){
+		.arena = of->arena, .file = file, .text = text, .text_len = len, .of = of
+	};
+	while (*end)
+		end = &(*end)->next;
+	*end = diags;
+	return diags;
+}
+
 void diag_add(struct diags *diags, struct pos pos, const char *fmt, ...)
 {
 	struct diag *diag;
@@ -26,7 +39,8 @@ void diag_add(struct diags *diags, struct pos pos, const char *fmt, ...)
 	diags->last_kept = false;
 	if (pos.line && diag_find(diags, pos))
 		return;
-	diags->total++;
+	for (struct diags *up = diags; up; up = up->of)
+		up->total++;
 	if (diags->n == DIAG_MAX)
 		return;
 	diag = ARENA_PUSH(diags->arena, diags->v, diags->n, diags->cap);
@@ -163,7 +177,8 @@ static void diag_show(struct strbuf *out, const struct diags *diags, const struc
 	}
 }
 
-void diag_print(const struct diags *diags, struct strbuf *out)
+/* The errors of one file, sorted. Returns how many are shown. */
+static int diag_show_file(const struct diags *diags, struct strbuf *out)
 {
 	struct diag_reader reader = { .p = diags->text,
 				      .end = diags->text + diags->text_len,
@@ -176,8 +191,17 @@ void diag_print(const struct diags *diags, struct strbuf *out)
 		qsort(sorted, (size_t)diags->n, sizeof *sorted, diag_compare);
 	for (int i = 0; i < diags->n; i++)
 		diag_show(out, diags, sorted[i], &reader);
+	return diags->n;
+}
+
+void diag_print(const struct diags *diags, struct strbuf *out)
+{
+	int shown = diag_show_file(diags, out);
+
+	for (const struct diags *file = diags->files; file; file = file->next)
+		shown += diag_show_file(file, out);
 	strbuf_safe(out, diags->file, strlen(diags->file));
 	strbuf_printf(out, ": %d error%s%s; nothing was made\n", diags->total,
 		      diags->total == 1 ? "" : "s",
-		      diags->total > diags->n ? " (the first 100 found are shown)" : "");
+		      diags->total > shown ? " (the first 100 found are shown)" : "");
 }

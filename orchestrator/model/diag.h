@@ -33,7 +33,13 @@ struct diags {
 	int calls;	      /* of diag_add() */
 	bool last_kept;	      /* the last error is in v: a hint is its own */
 	const char *instance; /* what `for` makes just now, named in errors; NULL: nothing */
+	struct diags *of;     /* whose errors these are too: totals count upwards */
+	struct diags *files,
+		*next; /* other files that the lab is read from, and the next of those */
 };
+
+/* The errors of another file that the lab is read from; shown with those of the lab. */
+struct diags *diag_file(struct diags *of, const char *file, const char *text, size_t len);
 
 /* Enough is wrong: what would only find more of the same may stop. */
 bool diag_enough(const struct diags *diags);

@@ -174,9 +174,9 @@ int field_unknown(struct loader *loader, const struct fieldset *sets, int n_sets
 /* The kind that a key belongs to, when it is one of another kind than the node's. */
 static const struct node_kind *field_owner(const struct loader *loader, const char *key)
 {
-	for (int i = 0; loader->kinds[i]; i++)
-		if (field_find(loader->kinds[i]->fields, key))
-			return loader->kinds[i];
+	for (int i = 0; loader->kinds->list[i]; i++)
+		if (field_find(loader->kinds->list[i]->fields, key))
+			return loader->kinds->list[i];
 	return NULL;
 }
 
@@ -191,9 +191,10 @@ static int field_of_other_kind(struct loader *loader, const struct fieldset *set
 		return field_unknown(loader, sets, n_sets, key);
 	if (key->inherited)
 		return 0;
-	if (!kind || kind->planned)
+	if (!kind)
 		return -EINVAL; /* that is told already */
-	return load_error(loader, key->pos, "\"%s\" belongs to kind: %s", key->s, owner->name);
+	return load_error(loader, key->pos, "\"%s\" belongs to kind: %s%s", key->s, owner->name,
+			  owner->preset ? " and other presets" : "");
 }
 
 /* Keys that are only for guests, or only for namespaces. */
@@ -202,6 +203,14 @@ static bool field_applies(struct loader *loader, const struct field *field, cons
 {
 	const struct node *node = loader->node;
 
+	if (node && node->kind && node->kind->uses &&
+	    field_find(node->kind->fields, key->s) == field &&
+	    !node->kind->uses(node->kind, key->s)) {
+		if (!key->inherited)
+			*r = load_error(loader, key->pos, "%s does not use \"%s\"",
+					node->kind->name, key->s);
+		return false;
+	}
 	if (!(field->flags & (FIELD_GUEST | FIELD_NETNS)) || !node->kind)
 		return true;
 	if (!!(field->flags & FIELD_GUEST) == node->kind->guest)

@@ -184,9 +184,12 @@ static const char *lab_folder(struct arena *arena, const char *path)
 }
 
 int lab_load(struct arena *arena, const char *path, const struct lab_options *options,
-	     const struct node_kind *const *kinds, struct diags *diags, struct lab **ret_lab,
+	     const struct node_kinds *kinds, struct diags *diags, struct lab **ret_lab,
 	     struct err *err)
 {
+	static const struct yaml_file file = { .name = "a lab file",
+					       .keys = "nodes:, links: …",
+					       .empty = "a lab has nodes: at least" };
 	struct lab *lab = arena_alloc(arena, sizeof *lab);
 	struct loader loader = {
 		.arena = arena, .diags = diags, .options = options, .kinds = kinds, .lab = lab
@@ -202,7 +205,7 @@ int lab_load(struct arena *arena, const char *path, const struct lab_options *op
 	lab->dir = lab_folder(arena, path);
 	lab->node_index = arena_alloc(arena, sizeof *lab->node_index);
 	lab->bridge_index = arena_alloc(arena, sizeof *lab->bridge_index);
-	loader.root = yaml_load(diags);
+	loader.root = yaml_load(diags, &file);
 	if (loader.root)
 		lab_build(&loader, path);
 	if (diags->total)

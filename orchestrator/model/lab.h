@@ -198,8 +198,22 @@ struct node_kind {
 	const char *help;
 	const struct field *fields; /* NULL: none; ends with an entry without a name */
 	size_t spec_size;
-	bool guest;   /* a program that takes TAPs, not a namespace */
-	bool planned; /* known, but not yet supported */
+	bool guest;  /* a program that takes TAPs, not a namespace */
+	bool preset; /* a file says what it is; one beside the lab comes before ours */
+	/* Whether it does something with one of its own keys; NULL: with all. */
+	bool (*uses)(const struct node_kind *kind, const char *key);
+};
+
+struct lab;
+
+/* The kinds there are. */
+struct node_kinds {
+	const struct node_kind *const *list; /* NULL-terminated; all that are built in */
+	const struct field *preset;	     /* the keys of a preset's file; NULL: there are none */
+	/* A preset's kind, of the lab's own file or of ours; NULL: there is none (0), or its errors
+	 * are told (-EINVAL). NULL: there are no presets. */
+	int (*open)(const struct lab *lab, const char *name, struct diags *diags,
+		    const struct node_kind **ret_kind);
 };
 
 struct node {
@@ -301,9 +315,9 @@ struct lab_options {
 };
 
 /* Reads and checks a lab file. Returns 0; -EINVAL with diags filled when the file is at fault; or
- * another -errno with err set (cannot be read …). kinds: NULL-terminated. */
+ * another -errno with err set (cannot be read …). */
 int lab_load(struct arena *arena, const char *path, const struct lab_options *options,
-	     const struct node_kind *const *kinds, struct diags *diags, struct lab **ret_lab,
+	     const struct node_kinds *kinds, struct diags *diags, struct lab **ret_lab,
 	     struct err *err);
 
 struct node *lab_node(const struct lab *lab, const char *name);
@@ -313,6 +327,6 @@ struct iface *node_iface(const struct node *node, const char *name);
 int iface_segment(const struct iface *iface);
 
 /* JSON Schema (draft 2020-12) of the whole vocabulary, from the same tables. */
-int schema_write(const struct node_kind *const *kinds, struct strbuf *out);
+int schema_write(const struct node_kinds *kinds, struct strbuf *out);
 
 #endif

@@ -37,7 +37,8 @@ struct loader {
 	struct arena *arena;
 	struct diags *diags;
 	const struct lab_options *options;
-	const struct node_kind *const *kinds;
+	const struct node_kinds *kinds;
+	struct names opened; /* presets that were looked for, by name, to their kinds */
 	struct lab *lab;
 	const struct tnode *root;
 

@@ -158,25 +158,49 @@ static const struct tnode *nodes_merge(struct loader *loader, const struct tnode
 	return tree_merge(loader, merged, own, vocab_node);
 }
 
+/* A preset is read once, whatever number of nodes are of its kind. */
+static int nodes_open_kind(struct loader *loader, const char *name,
+			   const struct node_kind **ret_kind)
+{
+	struct opened {
+		const struct node_kind *kind;
+		int r;
+	} * opened;
+	struct name_slot *slot = names_put(loader->arena, &loader->opened, name);
+
+	if (!slot->thing) {
+		slot->thing = opened = arena_alloc(loader->arena, sizeof *opened);
+		opened->r = loader->kinds->open(loader->lab, name, loader->diags, &opened->kind);
+	}
+	opened = slot->thing;
+	*ret_kind = opened->kind;
+	return opened->r;
+}
+
 static const struct node_kind *nodes_kind(struct loader *loader, const struct text *name)
 {
+	const struct node_kind *const *list = loader->kinds->list, *kind = NULL;
 	const char *names[32], *hint;
 	size_t n = 0;
 
-	for (; n < COUNT(names) && loader->kinds[n]; n++) {
-		names[n] = loader->kinds[n]->name;
-		if (!str_eq(names[n], name->s))
-			continue;
-		if (loader->kinds[n]->planned)
-			(void)load_error(loader, name->pos, "\"kind: %s\" is not yet supported",
-					 name->s);
-		return loader->kinds[n];
+	for (; n < COUNT(names) && list[n]; n++) {
+		names[n] = list[n]->name;
+		if (str_eq(names[n], name->s))
+			kind = list[n];
 	}
+	if ((!kind || kind->preset) && loader->kinds->open &&
+	    nodes_open_kind(loader, name->s, &kind))
+		return NULL;
+	if (kind)
+		return kind;
 	hint = hint_kind(name->s);
 	(void)load_error(loader, name->pos, "no kind \"%s\"%s", load_shown(loader, name->s),
 			 hint ? "" : load_nearest(loader, name->s, names, n));
 	if (hint)
 		diag_hint(loader->diags, "%s", hint);
+	else if (loader->kinds->open)
+		diag_hint(loader->diags,
+			  "one of your own is a file presets/NAME.yaml beside the lab");
 	return NULL;
 }
 
@@ -285,8 +309,8 @@ static void nodes_check_keys(struct loader *loader, const struct tnode *map,
 		const struct tnode *key = map->pairs[i].key;
 		bool known = field_find(fields, key->s) != NULL;
 
-		for (int k = 0; !known && fields == vocab_node && loader->kinds[k]; k++)
-			known = field_find(loader->kinds[k]->fields, key->s) != NULL;
+		for (int k = 0; !known && fields == vocab_node && loader->kinds->list[k]; k++)
+			known = field_find(loader->kinds->list[k]->fields, key->s) != NULL;
 		if (!known)
 			(void)field_unknown(loader, &set, 1, key);
 	}

@@ -121,7 +121,7 @@ static void refs_netns(struct loader *loader, struct node *node)
 /* What a guest cannot be without. */
 static void refs_guest(struct loader *loader, const struct node *node)
 {
-	if (node->broken || !node->kind->guest || node->kind->planned)
+	if (node->broken || !node->kind->guest)
 		return;
 	if (!node->n_ifaces) {
 		(void)load_error(loader, node->pos, "the guest %s has no interfaces", node->name);

@@ -33,7 +33,7 @@ static const struct {
 };
 
 struct schema {
-	const struct node_kind *const *kinds;
+	const struct node_kind *const *kinds; /* NULL-terminated */
 	struct strbuf *out;
 	int depth;
 };
@@ -169,6 +169,17 @@ static void schema_any(struct schema *schema, const struct field *field)
 	}
 }
 
+/* Those that are built in, for editors to offer: any name may be a preset's beside the lab. */
+static void schema_kinds(struct schema *schema)
+{
+	strbuf_puts(schema->out, ", \"examples\": [");
+	for (int i = 0; schema->kinds[i]; i++) {
+		strbuf_puts(schema->out, i ? ", " : "");
+		schema_string(schema, schema->kinds[i]->name);
+	}
+	strbuf_puts(schema->out, "]");
+}
+
 static void schema_properties(struct schema *schema, const struct field *fields, bool *first)
 {
 	for (const struct field *field = fields; field && field->name; field++) {
@@ -186,6 +197,8 @@ static void schema_properties(struct schema *schema, const struct field *fields,
 			strbuf_puts(schema->out, ", \"default\": ");
 			schema_string(schema, field->preset);
 		}
+		if (fields == vocab_node && str_eq(field->name, "kind"))
+			schema_kinds(schema);
 		strbuf_puts(schema->out, ", \"anyOf\": [");
 		if (field->type != FIELD_MAP)
 			strbuf_puts(schema->out, NOTHING ", ");
@@ -203,7 +216,8 @@ static void schema_table(struct schema *schema, const struct field *fields)
 	schema->depth++;
 	schema_properties(schema, fields, &first);
 	for (int i = 0; fields == vocab_node && schema->kinds[i]; i++)
-		schema_properties(schema, schema->kinds[i]->fields, &first);
+		if (!i || schema->kinds[i]->fields != schema->kinds[i - 1]->fields)
+			schema_properties(schema, schema->kinds[i]->fields, &first);
 	schema->depth--;
 	schema_line(schema);
 	strbuf_puts(schema->out, "}}");
@@ -225,9 +239,18 @@ static const struct {
 	{ "files", MAP_OF(ANY_OF(SCALAR, SCHEMA_REF("file"))) },
 };
 
-int schema_write(const struct node_kind *const *kinds, struct strbuf *out)
+static void schema_def(struct schema *schema, const char *before, const char *name,
+		       const char *title, const struct field *fields)
 {
-	struct schema schema = { .kinds = kinds, .out = out, .depth = 2 };
+	strbuf_printf(schema->out, "%s  \"%s\": {\"description\": \"%s\", \"allOf\": [", before,
+		      name, title);
+	schema_table(schema, fields);
+	strbuf_puts(schema->out, "]}");
+}
+
+int schema_write(const struct node_kinds *kinds, struct strbuf *out)
+{
+	struct schema schema = { .kinds = kinds->list, .out = out, .depth = 2 };
 	bool first = true;
 
 	strbuf_puts(out, "{\n \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n"
@@ -237,12 +260,12 @@ int schema_write(const struct node_kind *const *kinds, struct strbuf *out)
 	for (size_t i = 0; i < COUNT(schema_common); i++)
 		strbuf_printf(out, "  \"%s\": %s,\n", schema_common[i].name,
 			      schema_common[i].schema);
-	for (size_t i = 0; i < COUNT(schema_defs); i++) {
-		strbuf_printf(out, "%s  \"%s\": {\"description\": \"%s\", \"allOf\": [",
-			      i ? ",\n" : "", schema_defs[i].name, schema_defs[i].title);
-		schema_table(&schema, schema_defs[i].fields);
-		strbuf_puts(out, "]}");
-	}
+	for (size_t i = 0; i < COUNT(schema_defs); i++)
+		schema_def(&schema, i ? ",\n" : "", schema_defs[i].name, schema_defs[i].title,
+			   schema_defs[i].fields);
+	if (kinds->preset)
+		schema_def(&schema, ",\n", "preset", "a kind of guest, in a file of its own",
+			   kinds->preset);
 	strbuf_puts(
 		out,
 		"\n },\n \"type\": \"object\", \"additionalProperties\": false, \"properties\": {");

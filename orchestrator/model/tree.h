@@ -49,9 +49,15 @@ bool tnode_null(const struct tnode *node);
 const struct tnode *tnode_get(const struct tnode *map, const char *key);
 const struct tpair *tnode_pair(const struct tnode *map, const char *key);
 
+struct yaml_file {	   /* what is read, for its errors */
+	const char *name;  /* "a lab file" */
+	const char *keys;  /* some that it has */
+	const char *empty; /* what to write into an empty one */
+};
+
 /* Parses diags->text. NULL when there is no tree to go on with; diags say why. A tree may come
  * with errors too. */
-const struct tnode *yaml_load(struct diags *diags);
+const struct tnode *yaml_load(struct diags *diags, const struct yaml_file *of);
 
 /* What libyaml says, said for people who write labs (yamlerr.c). */
 struct yaml_problem {

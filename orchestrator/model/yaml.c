@@ -444,7 +444,7 @@ static bool yaml_check_directives(struct diags *diags)
 	return true;
 }
 
-const struct tnode *yaml_load(struct diags *diags)
+const struct tnode *yaml_load(struct diags *diags, const struct yaml_file *of)
 {
 	struct yaml yaml = {
 		.diags = diags, .arena = diags->arena, .text = diags->text, .len = diags->text_len
@@ -463,10 +463,10 @@ const struct tnode *yaml_load(struct diags *diags)
 		root = NULL;
 	if (!root && !diags->total) {
 		diag_add(diags, (struct pos){ .line = 1, .col = 1 }, "the file is empty");
-		diag_hint(diags, "a lab has nodes: at least");
+		diag_hint(diags, "%s", of->empty);
 	}
 	if (root && root->kind != TNODE_MAP) {
-		diag_add(diags, root->pos, "a lab file is a mapping of keys (nodes:, links: …)");
+		diag_add(diags, root->pos, "%s is a mapping of keys (%s)", of->name, of->keys);
 		return NULL;
 	}
 	return root;

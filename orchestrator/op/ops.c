@@ -10,7 +10,8 @@ static const struct op *const ops[OP_COUNT] = {
 	[OP_TAP] = &op_tap,	    [OP_PORT] = &op_port,     [OP_HOSTPORT] = &op_hostport,
 	[OP_LINK] = &op_link,	    [OP_ADDR] = &op_addr,     [OP_ROUTE] = &op_route,
 	[OP_ALTNAME] = &op_altname, [OP_CELL] = &op_cell,     [OP_EXEC] = &op_exec,
-	[OP_PROC] = &op_proc,	    [OP_READY] = &op_ready,
+	[OP_PROC] = &op_proc,	    [OP_READY] = &op_ready,   [OP_DISK] = &op_disk,
+	[OP_FILE] = &op_file,
 };
 
 const struct op *op_of(const struct step *step)
@@ -155,6 +156,14 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 			if (proc->fds[k].to < 3 || !fds_fit(plan, proc->fds[k].from, 1))
 				return false;
 		return proc->log && proc->node && step_is(plan, proc->cell_step, OP_CELL);
+	}
+	case OP_DISK: {
+		const struct op_disk *disk = step->args;
+		return disk->image && fds_fit(plan, disk->fd, 1) && disk->fd >= 0;
+	}
+	case OP_FILE: {
+		const struct op_file *file = step->args;
+		return file->name && file->text && !strchr(file->name, '/');
 	}
 	case OP_READY: {
 		const struct op_ready *ready = step->args;

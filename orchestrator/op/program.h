@@ -17,6 +17,9 @@ int program_fill(const struct ctx *ctx, const struct program *program, const cha
 void program_free(struct started_program *program);
 #define autoprogram __attribute__((cleanup(program_free)))
 
+/* A copy of s, the lab's folder and run directory filled in, or NULL without memory. */
+char *program_expand(const struct ctx *ctx, const char *s);
+
 /* Opens a log of the run directory for appending. fd or -errno. */
 int program_log(const struct ctx *ctx, const char *name, struct err *err);
 /* Appends the last lines of a log to err's message, from offset on: "\n    last words". */

@@ -62,6 +62,8 @@ enum op_id {
 	OP_EXEC,
 	OP_PROC,
 	OP_READY,
+	OP_DISK,
+	OP_FILE,
 	OP_COUNT,
 };
 
@@ -231,6 +233,15 @@ struct op_ready {
 	uint32_t cell_step;
 	uint32_t after_ms, timeout_ms;
 	const char *node;
+};
+
+struct op_disk { /* a guest's own copy of an image, which nothing but its fd names */
+	const char *image;
+	int fd;
+};
+
+struct op_file { /* in the run directory */
+	const char *name, *text;
 };
 
 /* ---- the plan */

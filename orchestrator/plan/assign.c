@@ -69,7 +69,11 @@ static void assign_nodes(struct planner *planner)
 		struct node *node = lab->nodes[n];
 		struct planned_node *planned = &planner->nodes[n];
 
-		*planned = (struct planned_node){ .node = node, .cell_step = -1, .guest_step = -1 };
+		*planned = (struct planned_node){ .node = node,
+						  .cell_step = -1,
+						  .guest_step = -1,
+						  .disk_fd = -1,
+						  .disk_guest_fd = -1 };
 		if (!node->kind->guest) {
 			planned->space = (uint32_t)plan->n_spaces;
 			plan->spaces[plan->n_spaces++] =
@@ -431,6 +435,7 @@ void plan_assign(struct planner *planner)
 		}
 		for (int i = 0; i < planned->n_devs; i++)
 			assign_vhost(planned->devs[i], &guest_fd);
+		planned->guest_fd_end = guest_fd;
 	}
 	check_port_names(planner);
 }

@@ -1,7 +1,8 @@
 /* plan.c - the order of things, from the first hook to the last wait.
  *
  *   lab hook ─▶ namespaces ─▶ hosts ─▶ switch: bridges, TAPs ─▶ nodes, a batch each ─▶ names of
- *   ports ─▶ ports on the host ─▶ interface hooks ─▶ cells ─▶ nodes' programs, by wait-for
+ *   ports ─▶ ports on the host ─▶ interface hooks ─▶ disks, files ─▶ cells ─▶ nodes' programs, by
+ *   wait-for
  */
 #include "plan/plan.h"
 

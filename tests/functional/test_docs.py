@@ -78,8 +78,7 @@ def test_not_yet_is_still_not_yet(bin, run, tmp_path):
                       ("nodes: {a: {files: {/x: y}}}", "files"), ("bridges: {b: {uplink: nat}}", "uplink"),
                       ("bridges: {b: {dhcp: on}}", "dhcp"),
                       ("nodes: {a: {interfaces: {eth0: {impair: {delay: 1ms}}}}}", "impair"),
-                      ("nodes: {a: {interfaces: {eth0: {vlan: 7}}}}", "vlan"),
-                      ("nodes: {a: {kind: firecracker}}", "firecracker")]:
+                      ("nodes: {a: {interfaces: {eth0: {vlan: 7}}}}", "vlan")]:
         lab.write_text(body + "\n")
         assert f"`{key}`" in said
         error = run([bin, "validate", lab], status=2).stderr

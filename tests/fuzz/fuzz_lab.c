@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size || arena_init(&arena, 0, &err) < 0)
 		return 0;
 	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	if (lab_load(&arena, path, &options, kinds, &diags, &lab, &err) == 0 &&
+	if (lab_load(&arena, path, &options, &kinds, &diags, &lab, &err) == 0 &&
 	    plan_make(&arena, lab, &assume, &diags, &plan) == 0)
 		plan_print(plan, &assume, &out);
 	else

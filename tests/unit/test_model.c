@@ -56,9 +56,8 @@ static const struct node_kind guest_kind = { .name = "guest", .guest = true };
 static const struct node_kind vm_kind = {
 	.name = "vm", .fields = vm_fields, .spec_size = sizeof(struct vm_spec), .guest = true
 };
-static const struct node_kind later_kind = { .name = "later", .guest = true, .planned = true };
-static const struct node_kind *const kinds[] = { &netns_kind, &guest_kind, &vm_kind, &later_kind,
-						 NULL };
+static const struct node_kinds kinds = { .list = (const struct node_kind *const[]){
+						 &netns_kind, &guest_kind, &vm_kind, NULL } };
 
 struct loaded {
 	struct arena arena;
@@ -78,7 +77,7 @@ static struct loaded load_with(const char *text, const struct lab_options *optio
 	assert_int_equal(io_write_all(fd, text, strlen(text)), 0);
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(arena_init(&loaded.arena, 0, &err), 0);
-	loaded.r = lab_load(&loaded.arena, path, options, kinds, &loaded.diags, &loaded.lab, &err);
+	loaded.r = lab_load(&loaded.arena, path, options, &kinds, &loaded.diags, &loaded.lab, &err);
 	loaded.diags.file = "lab.yaml"; /* as errors show it */
 	assert_int_equal(unlink(path), 0);
 	return loaded;
@@ -508,7 +507,7 @@ static void test_schema(void **state)
 	autostr struct strbuf out = STRBUF_INIT;
 
 	(void)state;
-	assert_int_equal(schema_write(kinds, &out), 0);
+	assert_int_equal(schema_write(&kinds, &out), 0);
 	assert_non_null(strstr(out.text, "\"append\": {\"description\": \"command line\""));
 	assert_non_null(strstr(out.text, "\"tests\""));
 }
