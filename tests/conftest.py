@@ -7,7 +7,7 @@
 # there before. The process is a subreaper, so whatever a test starts stays its descendant, even
 # when it daemonizes. At the end of the session the real host is compared, too.
 #
-# Fixtures: bin, fault_bin, run, needs, lab, module_lab, snapshot; they are explained below.
+# Fixtures: bin, fault_bin, run, needs, guest_image, lab, module_lab, snapshot; they are explained below.
 import ctypes
 import json
 import os
@@ -290,6 +290,20 @@ def needs():
         if missing:
             pytest.skip("needs " + ", ".join(missing))
     return check
+
+
+@pytest.fixture(scope="session")
+def guest_image(needs, tmp_path_factory):
+    """The folder with the QEMU guest's kernel and initramfs."""
+    needs("qemu-system-x86_64", "busybox", "cpio", "modprobe")
+    folder = TOP / "build/guest"
+    if not (folder / "vmlinuz").exists():
+        folder = tmp_path_factory.mktemp("guest")
+        made = run_program([TOP / "labs/guest/build-guest", folder], status=None, timeout=120)
+        if "no kernel" in made.stderr or "is not static" in made.stderr:
+            pytest.skip("needs the guest's kernel: ./dev guest")
+        assert made.returncode == 0, made.stderr
+    return folder
 
 
 # --- labs -----------------------------------------------------------------------------------------

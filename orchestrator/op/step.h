@@ -35,9 +35,6 @@
 /* Planned fds are at FD_PLANNED and above; they are reserved before anything is made. */
 #define FD_PLANNED 64
 
-/* Links that teardown deletes in one message a namespace. */
-#define LINK_GROUP 0x7a9u
-
 struct space {
 	const char *name; /* "host", "switch", or the node's */
 	int fd;		  /* -1: host */

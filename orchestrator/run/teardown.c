@@ -326,8 +326,9 @@ static void delete_groups(struct ctx *ctx, struct teardown_result *result)
 		struct err err = { 0 };
 		int nl, r;
 
-		if (step->op != OP_NETNS || !ctx->plan->spaces[step->space].taps ||
-		    slot_get(&ctx->slots[i]) != SLOT_DONE)
+		/* On the switch's bridges a bridge helper may have put TAPs of its own. */
+		if (step->op != OP_NETNS || slot_get(&ctx->slots[i]) != SLOT_DONE ||
+		    (step->space != SPACE_SWITCH && !ctx->plan->spaces[step->space].taps))
 			continue;
 		nl = ctx_nl(ctx, step->space, &err);
 		if (nl < 0)

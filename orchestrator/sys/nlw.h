@@ -20,6 +20,9 @@
 
 struct nlmsghdr;
 
+/* The group of a lab's TAPs: teardown deletes them in one message a namespace. */
+#define LINK_GROUP 0x7a9u
+
 #define NLB_MESSAGES 128
 #define NLB_BYTES    ((size_t)64 << 10)
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import TOP
 
 DOCUMENTS = ["README.md", "ARCHITECTURE.md"]
-PAGES = ["tapnet-lab.1", "tapnet-lab.yaml.5"]
+PAGES = ["tapnet-lab.1", "tapnet-lab.yaml.5", "tapnet-bridge-helper.8"]
 
 
 @pytest.fixture(scope="module", name="generate")
@@ -56,7 +56,7 @@ def test_readme_lab_is_valid(bin, run, tmp_path):
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_named_files_are_there(document):
     """What stands in backquotes and looks like a path of the repository is one."""
-    folders = "labs|hooks|man|schemas|tests|orchestrator|base|model|sys|op|kind|plan|run|cli|guest"
+    folders = "labs|hooks|man|schemas|tests|orchestrator|base|model|sys|op|kind|plan|run|cli|guest|helper"
     for path in re.findall(rf"`((?:{folders})/[\w./-]*)`", text(document)):
         assert (TOP / path).exists() or (TOP / "orchestrator" / path).exists(), path
     for path in re.findall(r"\]\(([\w./-]+)\)", text(document)):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TOP, Lab, processes, run_dir, run_program
+from conftest import TOP, Lab, processes, run_dir
 
 LABS = sorted(TOP.glob("labs/*.yaml"))
 
@@ -50,20 +50,6 @@ def shipped(leaks, bin, tmp_path):
     yield make
     for lab in made:
         lab.end()
-
-
-@pytest.fixture(scope="module")
-def guest_image(needs, tmp_path_factory):
-    """The folder with the QEMU guest's kernel and initramfs."""
-    needs("qemu-system-x86_64", "busybox", "cpio", "modprobe")
-    folder = TOP / "build/guest"
-    if not (folder / "vmlinuz").exists():
-        folder = tmp_path_factory.mktemp("guest")
-        made = run_program([TOP / "labs/guest/build-guest", folder], status=None, timeout=120)
-        if "no kernel" in made.stderr or "is not static" in made.stderr:
-            pytest.skip("needs the guest's kernel: ./dev guest")
-        assert made.returncode == 0, made.stderr
-    return folder
 
 
 def tap_fds(pid):
