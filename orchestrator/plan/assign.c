@@ -5,7 +5,10 @@
 #include "kind/kind.h"
 #include "plan/plan.h"
 
-#define IFINDEX_FIRST  100u /* new namespaces may hold tunl0, sit0 and the like */
+#define IFINDEX_FIRST 100u /* new namespaces may hold tunl0, sit0 and the like */
+/* A port's, which no node has: a port is made from its node's namespace, and a kernel before 6.14
+ * refuses an index that is taken there. */
+#define IFINDEX_SWITCH 100000u
 #define GUEST_FD_FIRST 3
 
 /* Locally administered; the hash's bits are mixed, since FNV leaves its high ones alike. */
@@ -418,7 +421,7 @@ void plan_assign(struct planner *planner)
 	planner->next_ifindex =
 		arena_calloc(planner->arena, (size_t)planner->plan->n_spaces, sizeof(uint32_t));
 	for (int s = 0; s < planner->plan->n_spaces; s++)
-		planner->next_ifindex[s] = IFINDEX_FIRST;
+		planner->next_ifindex[s] = s == SPACE_SWITCH ? IFINDEX_SWITCH : IFINDEX_FIRST;
 	assign_bridges(planner);
 	for (int i = 0; i < lab->n_links; i++)
 		assign_link(planner, lab->links[i]);
