@@ -87,6 +87,35 @@ def pytest_configure(config):
         own_host()
 
 
+def pytest_ignore_collect(collection_path, config):
+    """tests/vm has a machine of its own: it is collected only when it is named."""
+    named = any((TOP / arg).is_relative_to(TOP / "tests/vm") for arg in config.args)
+    return True if collection_path == TOP / "tests/vm" and not named else None
+
+
+def kernel_lacks():
+    """What the tests of tests/vm need and this kernel has not."""
+    probes = {
+        "VLAN filtering": "ip link add probe type bridge vlan_filtering 1",
+        "VLAN interfaces": "ip link add probe type dummy && ip link add link probe type vlan id 2",
+        "vrf": "ip link add probe type vrf table 9",
+        "netem": "ip link add probe type ifb && tc qdisc add dev probe root netem delay 1ms",
+        "vhost-net": "true <> /dev/vhost-net",
+    }
+    for name, probe in probes.items():
+        if subprocess.run(["sh", "-c", probe], stderr=subprocess.DEVNULL, check=False).returncode:
+            yield name
+        subprocess.run(["ip", "link", "del", "probe"], stderr=subprocess.DEVNULL, check=False)
+
+
+def pytest_collection_finish(session):
+    if any((TOP / "tests/vm") in item.path.parents for item in session.items):
+        lacks = list(kernel_lacks())
+        if lacks:
+            pytest.exit(f"the tests of tests/vm need another kernel, and root: no {', '.join(lacks)} "
+                        "here; `./dev test tests/vm` boots one", returncode=1)
+
+
 def pytest_unconfigure():
     shutil.rmtree(Session.reports, ignore_errors=True)
 
