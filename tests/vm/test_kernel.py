@@ -60,13 +60,13 @@ def test_netem_delays_what_a_lab_sends(lab):
 
 
 def test_a_bridge_keeps_vlans_apart(run):
-    ip(run, "link", "add", "name", "br", "type", "bridge", "vlan_filtering", "1")
+    ip(run, "link", "add", "name", "lan", "type", "bridge", "vlan_filtering", "1")
     try:
-        run(["bridge", "vlan", "add", "dev", "br", "vid", "10", "self"])
-        vlans = json.loads(run(["bridge", "-j", "vlan", "show", "dev", "br"]).stdout)
+        run(["bridge", "vlan", "add", "dev", "lan", "vid", "10", "self"])
+        vlans = json.loads(run(["bridge", "-j", "vlan", "show", "dev", "lan"]).stdout)
         assert [v["vlan"] for v in vlans[0]["vlans"]] == [1, 10]
     finally:
-        ip(run, "link", "del", "br")
+        ip(run, "link", "del", "lan")
 
 
 def test_links_of_each_kind_can_be_made(run):
