@@ -31,6 +31,15 @@ const struct verb verbs[] = {
 	  logs_opts, verb_logs, NULL },
 	{ "restart", NULL, "NODE[.SERVICE]", "starts a guest or service anew; its links are kept",
 	  restart_opts, verb_restart, NULL },
+	{ "queue", NULL, "enable|disable NODE:IF N",
+	  "attaches or detaches a queue of a guest's TAP", queue_opts, verb_queue,
+	  "N counts from 0. A disabled queue gets no frames; the guest may still send by it. It "
+	  "lasts\n"
+	  "until the guest's next start, which puts the queues back as the file has them. A TAP "
+	  "with\n"
+	  "one queue keeps it, and a guest that does not run has none to enable: they are "
+	  "detached\n"
+	  "while nobody reads them.\n" },
 	{ "validate", NULL, "[FILE]", "checks a lab file; makes nothing", validate_opts,
 	  verb_validate, NULL },
 	{ "plan", NULL, "[FILE]", "shows every step, in order, with its undo", plan_opts, verb_plan,

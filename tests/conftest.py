@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[1]
+sys.path += [str(TOP / "tests" / of) for of in ("contract", "fault")]  # contractlab, faultlab
 TAG = f"t{os.getpid()}"  # begins the name of every lab of this process
 GRACE = 2.0  # seconds in which the last process of a lab may still be on its way out
 

@@ -128,6 +128,8 @@ int cli_ask(int fd, const char *what, const char *node, struct json_object **ret
 const struct plan_node *cli_node_told(const struct plan *plan, const char *name);
 /* The OP_PROC step of "vm1", "r1.zebra", or of the only service of "r1"; NULL with the reason told. */
 const struct step *cli_program(const struct plan *plan, const char *name);
+/* The interface "vm1:eth0", NULL with the reason told. */
+const struct plan_iface *cli_iface_told(const struct plan *plan, const char *name);
 /* The value of --format. */
 bool cli_format(struct args *args, bool *ret_json);
 
@@ -163,6 +165,7 @@ int verb_list(const struct verb *verb, int argc, char **argv);
 int verb_console(const struct verb *verb, int argc, char **argv);
 int verb_logs(const struct verb *verb, int argc, char **argv);
 int verb_restart(const struct verb *verb, int argc, char **argv);
+int verb_queue(const struct verb *verb, int argc, char **argv);
 int verb_doctor(const struct verb *verb, int argc, char **argv);
 int verb_init(const struct verb *verb, int argc, char **argv);
 int verb_schema(const struct verb *verb, int argc, char **argv);
@@ -171,6 +174,6 @@ int verb_help(const struct verb *verb, int argc, char **argv);
 
 extern const struct opt up_opts[], down_opts[], run_opts[], validate_opts[], plan_opts[], gc_opts[],
 	exec_opts[], shell_opts[], status_opts[], list_opts[], console_opts[], logs_opts[],
-	restart_opts[], init_opts[];
+	restart_opts[], queue_opts[], init_opts[];
 
 #endif

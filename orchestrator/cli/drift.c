@@ -4,6 +4,7 @@
  * since several steps speak of one. What is there beside the plan (addresses that a daemon set,
  * routes that a protocol learned) is nobody's mistake.
  */
+#include <linux/if_tun.h>
 #include <string.h>
 
 #include "cli/view.h"
@@ -15,7 +16,8 @@ struct want {
 	uint32_t space, ifindex, master, mtu;
 	const struct mac *mac;
 	const struct want *peer; /* of a veth */
-	bool up, tap, bridge;
+	const struct op_tap *tap;
+	bool up, bridge, carrier; /* carrier: of a TAP whose guest runs */
 };
 
 struct wants {
@@ -88,9 +90,12 @@ static void want_step(struct wants *wants, const struct step *step)
 		want_veth(wants, step);
 		break;
 	case OP_TAP:
+		if (tap->source != TAP_MADE) /* the device is another's */
+			break;
 		want = want_of(wants, step->space, tap->ifindex, step->what, tap->name);
 		want->mac = &tap->mac;
-		want->tap = tap->handoff == TAP_BY_FD && !tap->carrier_off;
+		want->tap = tap;
+		want->carrier = tap->handoff == TAP_BY_FD && !tap->carrier_off;
 		break;
 	case OP_PORT:
 		want_port(wants, step);
@@ -115,10 +120,13 @@ static void want_step(struct wants *wants, const struct step *step)
 
 struct difference {
 	struct strbuf plan, kernel, mend; /* mend: commands for the node */
+	int n, n_restart;		  /* all, and those that the guest's next start mends */
+	bool lost;			  /* nothing but a new lab mends it */
 };
 
 static void differs(struct difference *difference, const char *plan, const char *kernel)
 {
+	difference->n++;
 	strbuf_printf(&difference->plan, "%s%s", difference->plan.len ? ", " : "", plan);
 	strbuf_printf(&difference->kernel, "%s%s", difference->kernel.len ? ", " : "", kernel);
 }
@@ -167,6 +175,7 @@ static void compare_link(const struct view *view, const struct want *want,
 	if (want->mac && memcmp(want->mac, &link->mac, sizeof link->mac) != 0) {
 		differs(difference, mac_text(want->mac, a), mac_text(&link->mac, b));
 		mend(difference, "ip link set %s address %s", link->name, mac_text(want->mac, a));
+		difference->n_restart += want->tap != NULL;
 	}
 }
 
@@ -213,26 +222,71 @@ static void compare_addrs(const struct view *view, const struct want *want,
 	}
 }
 
-/* No carrier though up: the other end is down, and is told itself, or nobody holds the TAP. */
+/* Does nobody read it? Then its cable is out, and its guest's end is told itself. */
+static bool is_idle(const struct view *view, const struct op_tap *tap)
+{
+	const struct view_tap *seen = tap ? view_tap(view, tap->fd) : NULL;
+
+	return seen && seen->guest && !str_eq(seen->guest->state, "running");
+}
+
+/* No carrier though up: the other end is down, and is told itself, or a guest pulled the cable. */
 static void compare_carrier(const struct view *view, const struct want *want,
 			    const struct nlr_link *link, struct difference *difference)
 {
 	const struct nlr_link *peer = NULL;
 
-	if (!want->up || !link->up || link->carrier || !(want->tap || want->peer))
+	if (is_idle(view, want->tap))
+		return;
+	if (!want->up || !link->up || link->carrier || !(want->carrier || want->peer))
 		return;
 	if (want->peer)
 		peer = view_link(view, want->peer->space, want->peer->ifindex, want->peer->name);
-	if (want->tap || (peer && peer->up))
-		differs(difference, "carrier", "no carrier");
+	if (!want->carrier && !(peer && peer->up))
+		return;
+	differs(difference, "carrier", "no carrier");
+	difference->n_restart += want->tap != NULL;
+}
+
+static bool lost_queues(const struct view_tap *seen, struct difference *difference)
+{
+	uint32_t n = seen->tap->queues;
+	char plan[32], kernel[32];
+
+	if (seen->tap->handoff != TAP_BY_FD || seen->live >= (int)n)
+		return false;
+	(void)snprintf(plan, sizeof plan, "%u queue%s", n, n == 1 ? "" : "s");
+	(void)snprintf(kernel, sizeof kernel, "%d", seen->live);
+	differs(difference, plan, seen->live ? kernel : "none");
+	difference->lost = true;
+	return true;
+}
+
+/* What a guest may change of its TAP at any time (header size, offloads, which of its queues it
+ * reads) is no difference: its next start puts that back. */
+static void compare_tap(const struct view *view, const struct op_tap *tap,
+			struct difference *difference)
+{
+	const struct view_tap *seen = tap ? view_tap(view, tap->fd) : NULL;
+
+	if (!seen || lost_queues(seen, difference) || tap->handoff != TAP_BY_FD)
+		return;
+	if ((seen->state.flags & IFF_PERSIST) == (tap->persist ? IFF_PERSIST : 0))
+		return;
+	differs(difference, tap->persist ? "persistent" : "not persistent",
+		tap->persist ? "not persistent" : "persistent");
+	difference->n_restart++;
 }
 
 static const char *remedy_of(struct view *view, const struct want *want,
 			     const struct difference *difference)
 {
 	const char *node = view->plan->spaces[want->space].name;
+	const struct view_tap *seen = want->tap ? view_tap(view, want->tap->fd) : NULL;
 
-	if (want->space <= SPACE_SWITCH || !difference->mend.len)
+	if (seen && seen->guest && difference->n == difference->n_restart)
+		return arena_printf(&view->arena, "tapnet-lab restart %s", seen->guest->name);
+	if (want->space <= SPACE_SWITCH || difference->lost || !difference->mend.len)
 		return "tapnet-lab up --replace";
 	return arena_printf(&view->arena,
 			    strchr(difference->mend.text, ';') ? "tapnet-lab exec %s -- sh -c '%s'"
@@ -242,13 +296,14 @@ static const char *remedy_of(struct view *view, const struct want *want,
 
 static void compare_device(struct view *view, const struct want *want)
 {
-	struct difference difference = { STRBUF_INIT, STRBUF_INIT, STRBUF_INIT };
+	struct difference difference = { STRBUF_INIT, STRBUF_INIT, STRBUF_INIT, 0, 0, false };
 	const struct nlr_link *link = view_link(view, want->space, want->ifindex, want->name);
 
 	if (link) {
 		compare_link(view, want, link, &difference);
 		compare_carrier(view, want, link, &difference);
 		compare_addrs(view, want, link, &difference);
+		compare_tap(view, want->tap, &difference);
 	} else {
 		differs(&difference, "there", "missing");
 	}
@@ -264,6 +319,26 @@ static void compare_device(struct view *view, const struct want *want)
 	strbuf_free(&difference.plan);
 	strbuf_free(&difference.kernel);
 	strbuf_free(&difference.mend);
+}
+
+/* One that was handed to us: its device is another's business, its queues are ours. */
+static void compare_adopted(struct view *view, const struct step *step)
+{
+	const struct view_tap *seen = view_tap(view, ((const struct op_tap *)step->args)->fd);
+	struct difference difference = { STRBUF_INIT, STRBUF_INIT, STRBUF_INIT, 0, 0, false };
+
+	if (seen && lost_queues(seen, &difference))
+		view_problem(view,
+			     (struct problem){
+				     .of = seen->guest ? seen->guest->node
+						       : view->plan->spaces[step->space].name,
+				     .where = step->what,
+				     .plan = arena_strdup(&view->arena, difference.plan.text),
+				     .kernel = arena_strdup(&view->arena, difference.kernel.text),
+				     .remedy = "tapnet-lab up --replace",
+			     });
+	strbuf_free(&difference.plan);
+	strbuf_free(&difference.kernel);
 }
 
 /* ---- routes */
@@ -318,14 +393,16 @@ static void compare_program(struct view *view, const struct view_program *progra
 	bool fine = program->last && str_eq(program->last, "exited with 0");
 	struct strbuf words autostr = STRBUF_INIT;
 
-	if (ended ? fine && !program->guest
+	if (ended ? fine && !program->guest && !program->trouble
 		  : !program->restarts && !str_eq(program->state, "restarting"))
 		return;
 	strbuf_puts(&words, program->state);
 	if (program->restarts)
 		strbuf_printf(&words, ", restarted %d time%s", program->restarts,
 			      program->restarts == 1 ? "" : "s");
-	if (program->last)
+	if (program->trouble)
+		strbuf_printf(&words, ", not started: %s", program->trouble);
+	else if (program->last)
 		strbuf_printf(&words, ", %s %s(%lld s ago)", program->last, ended ? "" : "before ",
 			      (long long)(program->ago_ms / 1000));
 	view_problem(view, (struct problem){
@@ -347,9 +424,14 @@ void view_compare(struct view *view)
 		want_step(&wants, &view->plan->steps[i]);
 	for (int i = 0; i < wants.n; i++)
 		compare_device(view, wants.v[i]);
-	for (int i = 0; i < view->plan->n_steps; i++)
-		if (view->plan->steps[i].op == OP_ROUTE)
-			compare_route(view, &view->plan->steps[i]);
+	for (int i = 0; i < view->plan->n_steps; i++) {
+		const struct step *step = &view->plan->steps[i];
+
+		if (step->op == OP_ROUTE)
+			compare_route(view, step);
+		if (step->op == OP_TAP && ((const struct op_tap *)step->args)->source != TAP_MADE)
+			compare_adopted(view, step);
+	}
 	for (int i = 0; i < view->n_programs; i++)
 		compare_program(view, &view->programs[i]);
 }

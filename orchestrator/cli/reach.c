@@ -64,6 +64,27 @@ const struct plan_node *cli_node_told(const struct plan *plan, const char *name)
 	return NULL;
 }
 
+const struct plan_iface *cli_iface_told(const struct plan *plan, const char *name)
+{
+	const char *colon = strchr(name, ':');
+	char *of autofree = colon ? strndup(name, (size_t)(colon - name)) : NULL;
+	const struct plan_node *node = of ? cli_node_told(plan, of) : NULL;
+	const char **names autofree = NULL;
+
+	if (!colon)
+		cli_complain("\"%s\" is no interface: say NODE:INTERFACE", name);
+	if (!node)
+		return NULL;
+	for (int i = 0; i < node->n_ifaces; i++)
+		if (str_eq(node->ifaces[i].name, colon + 1))
+			return &node->ifaces[i];
+	names = calloc((size_t)node->n_ifaces + 1, sizeof *names);
+	for (int i = 0; names && i < node->n_ifaces; i++)
+		names[i] = node->ifaces[i].name;
+	(void)tell_nearest("interface", colon + 1, names, names ? (size_t)node->n_ifaces : 0);
+	return NULL;
+}
+
 /* A node without its service's name means its only one. */
 static const struct step *only_service(const struct plan *plan, const struct plan_node *node)
 {

@@ -156,6 +156,64 @@ static void program_lines(const struct view *view, const struct plan_node *node,
 	}
 }
 
+/* "3-6", "3 5" */
+static void numbers(const int *v, int n, struct strbuf *out)
+{
+	for (int i = 0; i < n; i++) {
+		int from = i;
+
+		while (i + 1 < n && v[i + 1] == v[i] + 1)
+			i++;
+		strbuf_printf(out, i > from ? "%s%d-%d" : "%s%d", from ? " " : "", v[from], v[i]);
+	}
+}
+
+/* "fds 3-6 of qemu-system-x86, pid 812; also python3, pid 900" */
+static void tap_holders(const struct view_tap *tap, struct strbuf *out)
+{
+	const char *also = "; also ";
+
+	for (int i = 0; i < tap->n_holders; i++) {
+		const struct view_holder *holder = &tap->holders[i];
+
+		if (!tap->guest || holder->pid != tap->guest->pid)
+			continue;
+		strbuf_printf(out, "  fd%s ", holder->n_fds == 1 ? "" : "s");
+		numbers(holder->fds, holder->n_fds, out);
+		strbuf_puts(out, " of ");
+		strbuf_safe(out, holder->command, strlen(holder->command));
+		strbuf_printf(out, ", pid %d", holder->pid);
+	}
+	for (int i = 0; i < tap->n_holders; i++) {
+		const struct view_holder *holder = &tap->holders[i];
+
+		if (holder->ours || (tap->guest && holder->pid == tap->guest->pid))
+			continue;
+		strbuf_puts(out, also);
+		strbuf_safe(out, holder->command, strlen(holder->command));
+		strbuf_printf(out, ", pid %d", holder->pid);
+		also = ", ";
+	}
+}
+
+/* "eth0  4 queues, 1 detached  fds …" */
+static void tap_line(const struct view *view, const struct plan_iface *iface, struct strbuf *out)
+{
+	const struct view_tap *tap = iface->queues ? view_tap(view, iface->fd) : NULL;
+	int detached = 0;
+
+	if (!tap)
+		return;
+	for (uint32_t q = 0; q < tap->tap->queues; q++)
+		detached += tap->queues[q] == QUEUE_DETACHED;
+	strbuf_printf(out, "      %s  %d queue%s", iface->name, tap->live,
+		      tap->live == 1 ? "" : "s");
+	if (detached)
+		strbuf_printf(out, ", %d detached", detached);
+	tap_holders(tap, out);
+	strbuf_puts(out, "\n");
+}
+
 static void problem_line(const struct problem *problem, struct strbuf *out)
 {
 	strbuf_puts(out, "    ! ");
@@ -228,6 +286,9 @@ static void body(const struct status *status, bool problems_only, struct strbuf 
 	for (int i = 0; i < plan->n_nodes; i++) {
 		for (int k = 0; k < n[i]; k++)
 			print_row(&rows[i][k], width, out);
+		for (int k = 0; k < plan->nodes[i].n_ifaces; k++)
+			if (plan->nodes[i].guest && !problems_only)
+				tap_line(view, &plan->nodes[i].ifaces[k], out);
 		if (!problems_only)
 			program_lines(view, &plan->nodes[i], out);
 		problems_of(view, plan->nodes[i].name, out);

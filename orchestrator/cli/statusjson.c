@@ -45,26 +45,97 @@ static void add_addr(struct json_object *list, const struct ip *ip)
 	json_object_array_add(list, json_object_new_string(ip_prefix_text(ip, text)));
 }
 
-/* The TAP of a guest's interface: its queues, and the numbers of their fds here and in the guest. */
-static struct json_object *tap(const struct plan_iface *iface)
+static struct json_object *tap_queues(const struct view_tap *tap)
 {
-	struct json_object *o = json_object_new_object(), *fds = json_object_new_array(),
-			   *guest = json_object_new_array();
+	static const char *const words[] = {
+		[QUEUE_GONE] = "gone",
+		[QUEUE_DETACHED] = "detached",
+		[QUEUE_ATTACHED] = "attached",
+	};
+	struct json_object *list = json_object_new_array();
 
-	for (int q = 0; q < (int)iface->queues; q++) {
-		json_object_array_add(fds, json_object_new_int(iface->fd + q));
-		json_object_array_add(guest, json_object_new_int(iface->guest_fd + q));
+	for (uint32_t q = 0; q < tap->tap->queues; q++) {
+		struct json_object *o = json_object_new_object();
+
+		add_number(o, "queue", q);
+		add_number(o, "fd", (uint64_t)tap->tap->fd + q);
+		json_object_object_add(
+			o, "guest_fd",
+			tap->guest_fds[q] < 0 ? NULL : json_object_new_int(tap->guest_fds[q]));
+		add_text(o, "state", words[tap->queues[q]]);
+		json_object_array_add(list, o);
 	}
-	add_number(o, "queues", iface->queues);
-	add_bool(o, "vnet_hdr", iface->vnet_hdr);
-	json_object_object_add(o, "fds", fds);
-	json_object_object_add(o, "guest_fds", guest);
+	return list;
+}
+
+static struct json_object *tap_holders(const struct view_tap *tap)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (int i = 0; i < tap->n_holders; i++) {
+		const struct view_holder *holder = &tap->holders[i];
+		struct json_object *o = json_object_new_object(), *fds = json_object_new_array();
+
+		add_number(o, "pid", (uint64_t)holder->pid);
+		add_text(o, "command", holder->command);
+		for (int k = 0; k < holder->n_fds; k++)
+			json_object_array_add(fds, json_object_new_int(holder->fds[k]));
+		json_object_object_add(o, "fds", fds);
+		add_bool(o, "ours", holder->ours);
+		add_bool(o, "guest", holder->guest);
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
+/* What anybody in its namespace is told. */
+static void add_tun(struct json_object *o, const struct nlr_tun *tun)
+{
+	add_number(o, "attached", tun->queues);
+	add_number(o, "detached", tun->disabled);
+	if (tun->owner >= 0)
+		add_number(o, "owner", (uint64_t)tun->owner);
+	if (tun->group >= 0)
+		add_number(o, "group", (uint64_t)tun->group);
+}
+
+/* The TAP of a guest's interface, from the kernel. */
+static struct json_object *tap(const struct view_tap *tap, const struct nlr_link *link)
+{
+	struct json_object *o = json_object_new_object(), *flags = json_object_new_array();
+	static const char *const endians[] = {
+		[TUN_NATIVE] = "native",
+		[TUN_LITTLE] = "little",
+		[TUN_BIG] = "big",
+	};
+	const char *name;
+
+	if (link)
+		add_number(o, "ifindex", link->ifindex);
+	add_number(o, "namespace", tap->netns);
+	for (int n = 0; (name = tun_flag_name(tap->state.flags, n)); n++)
+		json_object_array_add(flags, json_object_new_string(name));
+	json_object_object_add(o, "flags", flags);
+	if (tap->state.flags) {
+		add_number(o, "vnet_hdr_len", (uint64_t)tap->state.vnet_hdr_size);
+		add_number(o, "sndbuf", (uint64_t)tap->state.sndbuf);
+		add_text(o, "endian", endians[tap->state.endian]);
+	}
+	if (link && link->tun.told)
+		add_tun(o, &link->tun);
+	json_object_object_add(o, "queues", tap_queues(tap));
+	json_object_object_add(o, "guest_pid",
+			       tap->guest && tap->guest->pid ? json_object_new_int(tap->guest->pid)
+							     : NULL);
+	json_object_object_add(o, "holders", tap_holders(tap));
 	return o;
 }
 
-static struct json_object *interface(const struct view *view, const struct plan_iface *iface)
+static struct json_object *interface(const struct view *view, const struct plan_node *of,
+				     const struct plan_iface *iface)
 {
 	const struct nlr_link *link = view_link(view, iface->space, iface->ifindex, iface->ifname);
+	const struct view_tap *made = of->guest ? view_tap(view, iface->fd) : NULL;
 	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
 	char mac[MAC_TEXT];
 
@@ -79,8 +150,8 @@ static struct json_object *interface(const struct view *view, const struct plan_
 	json_object_object_add(o, "addresses", list);
 	add_bool(o, "addresses_from_kernel", iface->set);
 	add_link(o, link);
-	if (iface->queues)
-		json_object_object_add(o, "tap", tap(iface));
+	if (made)
+		json_object_object_add(o, "tap", tap(made, link));
 	return o;
 }
 
@@ -94,6 +165,8 @@ static struct json_object *program(const struct view_program *program)
 		add_number(o, "pid", (uint64_t)program->pid);
 	add_number(o, "restarts", (uint64_t)program->restarts);
 	add_text(o, "last_exit", program->last);
+	if (program->trouble)
+		add_text(o, "trouble", program->trouble);
 	if (program->last)
 		add_number(o, "last_exit_ago_ms", (uint64_t)program->ago_ms);
 	return o;
@@ -108,7 +181,7 @@ static struct json_object *node(const struct view *view, const struct plan_node 
 	add_text(o, "kind", node->kind);
 	add_bool(o, "guest", node->guest);
 	for (int i = 0; i < node->n_ifaces; i++)
-		json_object_array_add(interfaces, interface(view, &node->ifaces[i]));
+		json_object_array_add(interfaces, interface(view, node, &node->ifaces[i]));
 	for (int i = 0; i < view->n_programs; i++)
 		if (str_eq(view->programs[i].node, node->name))
 			json_object_array_add(programs, program(&view->programs[i]));

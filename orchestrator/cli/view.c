@@ -51,6 +51,7 @@ static void take_program(struct view *view, struct json_object *object, int *cap
 		.guest = ((const struct op_proc *)step->args)->kind == PROC_GUEST,
 		.state = text_of(&view->arena, object, "state"),
 		.last = text_of(&view->arena, object, "last"),
+		.trouble = text_of(&view->arena, object, "trouble"),
 		.ago_ms = number_of(object, "ago_ms"),
 		.pid = (int)number_of(object, "pid"),
 		.restarts = (int)number_of(object, "restarts"),
@@ -96,6 +97,7 @@ static int look_into(struct view *view, int control, uint32_t space, struct err 
 	json_object_put(answer);
 	if (fds[0] < 0) /* not made: the lab has no use for it, or is on its way up */
 		return 0;
+	view->netns[space] = ns_inode(fds[0]);
 	r = ns_enter_net(fds[0], err);
 	for (int i = 0; i < CONTROL_FDS; i++)
 		fd_closep(&fds[i]);
@@ -118,6 +120,8 @@ static int ask_kernel(struct view *view, int control, struct err *err)
 
 	view->spaces =
 		arena_calloc(&view->arena, (size_t)view->plan->n_spaces, sizeof *view->spaces);
+	view->netns = arena_calloc(&view->arena, (size_t)view->plan->n_spaces, sizeof *view->netns);
+	view->netns[SPACE_HOST] = ns_inode(host);
 	if (r == 0 && in_host(view->plan))
 		r = nlr_view(&view->arena, &view->spaces[SPACE_HOST], err);
 	for (int i = 0; i < view->plan->n_spaces && r == 0; i++)
@@ -153,6 +157,8 @@ int view_read(const struct running *running, int control, struct view *view, str
 		r = ask_worker(view, control, err);
 	if (r == 0)
 		r = ask_kernel(view, control, err);
+	if (r == 0)
+		r = view_taps(running, control, view, err);
 	if (r == 0)
 		view_compare(view);
 	return r;

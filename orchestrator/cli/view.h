@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "sys/nlr.h"
+#include "sys/tunlive.h"
 
 /* Where kernel and plan differ, and what mends it. */
 struct problem {
@@ -16,10 +17,34 @@ struct view_program {
 	const char *name; /* "vm1", "r1.zebra" */
 	const char *node;
 	bool guest;
-	const char *state; /* waiting, running, ended, restarting */
-	const char *last;  /* how it ended last, NULL: never */
-	int64_t ago_ms;	   /* since then */
-	int pid, restarts; /* pid 0: none */
+	const char *state;   /* waiting, running, ended, restarting */
+	const char *last;    /* how it ended last, NULL: never */
+	int64_t ago_ms;	     /* since then */
+	const char *trouble; /* why it could not be started the last time, NULL */
+	int pid, restarts;   /* pid 0: none */
+};
+
+enum queue_state { QUEUE_GONE, QUEUE_DETACHED, QUEUE_ATTACHED };
+
+/* A TAP, its queues by our fds for them, and who holds them. */
+struct view_tap {
+	const struct op_tap *tap;
+	const struct view_program *guest; /* whose it is, NULL */
+	uint64_t netns;			  /* inode of its device's namespace */
+	struct tun_state state;		  /* of a queue; its name is "" when none is known */
+	enum queue_state *queues;
+	int *guest_fds; /* in the guest, -1: not there */
+	int live;	/* queues that are not gone */
+	struct view_holder *holders;
+	int n_holders;
+};
+
+struct view_holder {
+	int pid;
+	const char *command;
+	bool ours, guest; /* guardian and worker; the guest and its children */
+	int *fds;
+	int n_fds;
 };
 
 struct view {
@@ -28,6 +53,9 @@ struct view {
 	const char *state;  /* ready, starting, failed */
 	int64_t expires_ms; /* 0: never */
 	struct nlr_view *spaces;
+	uint64_t *netns; /* their inodes */
+	struct view_tap *taps;
+	int n_taps;
 	struct view_program *programs;
 	int n_programs;
 	struct problem *problems;
@@ -38,6 +66,11 @@ struct view {
 int view_read(const struct running *running, int control, struct view *view, struct err *err);
 void view_free(struct view *view);
 #define autoview __attribute__((cleanup(view_free)))
+
+/* viewtap.c */
+int view_taps(const struct running *running, int control, struct view *view, struct err *err);
+/* The TAP of a planned fd, NULL when it was not made. */
+const struct view_tap *view_tap(const struct view *view, int fd);
 
 /* drift.c: fills in the problems. */
 void view_compare(struct view *view);

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -17,8 +19,8 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "op/program.h"
+#include "op/taps.h"
 #include "sys/pidfd.h"
-#include "op/tap.h"
 #include "sys/vhost.h"
 
 #define EXEC_MS	       10000 /* a program is executed well within this */
@@ -272,39 +274,6 @@ static int op_proc_finish(struct ctx *ctx, uint32_t i, struct spawned *spawned, 
 	return proc_collect(ctx, ctx_proc(ctx, i), err);
 }
 
-static bool proc_has_fd(const struct op_proc *op, int first, uint32_t n)
-{
-	for (int k = 0; k < op->n_fds; k++)
-		if (op->fds[k].from >= first && op->fds[k].from < first + (int)n)
-			return true;
-	return false;
-}
-
-/* TAPs as they were made: the last program may have set what it liked. */
-static int proc_reset_taps(struct ctx *ctx, const struct op_proc *op, struct err *err)
-{
-	int r = 0;
-
-	for (int i = 0; i < ctx->plan->n_steps && r == 0; i++) {
-		const struct op_tap *tap = ctx_step(ctx, (uint32_t)i)->args;
-
-		if (ctx_step(ctx, (uint32_t)i)->op == OP_TAP &&
-		    proc_has_fd(op, tap->fd, tap->queues))
-			r = tap_again(ctx, (uint32_t)i, err);
-	}
-	return r;
-}
-
-int proc_again(struct ctx *ctx, struct proc *proc, struct err *err)
-{
-	int r = proc_reset_taps(ctx, ctx_step(ctx, proc->step)->args, err);
-
-	if (r == 0)
-		r = proc_spawn(ctx, proc, err);
-
-	return r < 0 ? r : proc_collect(ctx, proc, err);
-}
-
 static void proc_log(struct proc *proc, const char *data, size_t len)
 {
 	off_t size = proc->log < 0 ? LOG_MAX : lseek(proc->log, 0, SEEK_END);
@@ -371,32 +340,88 @@ static int64_t proc_backoff(const struct proc *proc)
 	return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
 }
 
-void proc_ended(struct ctx *ctx, struct proc *proc)
+static void proc_note(struct proc *proc, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void proc_note(struct proc *proc, const char *fmt, ...)
 {
-	const struct op_proc *op = ctx_step(ctx, proc->step)->args;
-	char words[64], text[128];
+	char text[512];
+	va_list ap;
 	int n;
 
+	va_start(ap, fmt);
+	n = vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		proc_log(proc, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+/* What comes after an end, or after a start that failed. */
+static void proc_next(const struct op_proc *op, struct proc *proc)
+{
+	proc->state = PROC_ENDED;
+	if (proc->again) {
+		proc->state = PROC_BACKOFF;
+		proc->again_ms = io_now_ms();
+	} else if (op->restart && (proc->status != 0 || *proc->trouble)) {
+		proc->state = PROC_BACKOFF;
+		proc->again_ms = io_now_ms() + proc_backoff(proc);
+	}
+}
+
+/* A guest ends with what it left in its process group: the next one must be alone on the queues.
+ * Until it is reaped, nobody else can be given that group's number. */
+static void proc_reap(const struct op_proc *op, struct proc *proc)
+{
+	if (op->kind == PROC_GUEST)
+		(void)kill(-proc->spawned.pid, SIGKILL);
 	if (spawn_wait(proc->spawned.pidfd, io_now_ms(), &proc->status) < 0)
 		proc->status = 0;
 	fd_closep(&proc->spawned.pidfd);
 	proc->ended_ms = io_now_ms();
-	proc->state = PROC_ENDED;
-	n = snprintf(text, sizeof text, "[%s %s]\r\n", op->node,
-		     spawn_status_words(proc->status, words));
-	if (n > 0 && (size_t)n < sizeof text)
-		proc_log(proc, text, (size_t)n);
 	proc->kill_ms = 0;
-	if (proc->again) {
-		proc->state = PROC_BACKOFF;
-		proc->again_ms = proc->ended_ms;
-	} else if (op->restart && proc->status != 0) {
-		if (proc->ended_ms - proc->started_ms > STABLE_MS)
-			proc->restarts = 0;
-		proc->state = PROC_BACKOFF;
-		proc->again_ms = proc->ended_ms + proc_backoff(proc);
-	}
+}
+
+void proc_ended(struct ctx *ctx, struct proc *proc)
+{
+	const struct op_proc *op = ctx_step(ctx, proc->step)->args;
+	char words[64];
+	struct err err;
+
+	proc_reap(op, proc);
+	proc_note(proc, "[%s %s]\r\n", op->node, spawn_status_words(proc->status, words));
+	if (!proc->again && proc->ended_ms - proc->started_ms > STABLE_MS)
+		proc->restarts = 0;
+	if (taps_rest(ctx, op, &err) < 0)
+		proc_note(proc, "[%s]\r\n", err.msg);
+	proc_next(op, proc);
 	proc_wake(proc);
+}
+
+static int proc_start(struct ctx *ctx, struct proc *proc, struct err *err)
+{
+	int r = taps_ready(ctx, ctx_step(ctx, proc->step)->args, err);
+
+	if (r == 0)
+		r = proc_spawn(ctx, proc, err);
+	return r < 0 ? r : proc_collect(ctx, proc, err);
+}
+
+int proc_again(struct ctx *ctx, struct proc *proc, struct err *err)
+{
+	const struct op_proc *op = ctx_step(ctx, proc->step)->args;
+	int r = proc_start(ctx, proc, err);
+	struct err ignored;
+
+	if (!proc->again)
+		proc->restarts++;
+	proc->again = false;
+	*proc->trouble = '\0';
+	if (r == 0)
+		return 0;
+	(void)snprintf(proc->trouble, sizeof proc->trouble, "%s", err->msg);
+	proc_note(proc, "[%s could not be started: %s]\r\n", op->node, err->msg);
+	(void)taps_rest(ctx, op, &ignored);
+	proc_next(op, proc);
+	return r;
 }
 
 void proc_restart(struct ctx *ctx, struct proc *proc)

@@ -19,8 +19,9 @@ struct proc {
 	int status;				/* wait status of the last end */
 	int64_t ended_ms, started_ms, again_ms; /* of io_now_ms() */
 	unsigned restarts;
-	bool again;	 /* its end is asked for, and a new start when it has come */
-	int64_t kill_ms; /* when it is killed, if it has not ended by then; 0: never */
+	char trouble[512]; /* why it could not be started the last time; "": it could */
+	bool again;	   /* its end is asked for, and a new start when it has come */
+	int64_t kill_ms;   /* when it is killed, if it has not ended by then; 0: never */
 
 	bool watching, seen; /* a console pattern */
 	regex_t pattern;
@@ -45,7 +46,8 @@ bool proc_read(struct proc *proc, proc_sink *sink, void *arg);
  * what comes next. */
 void proc_ended(struct ctx *ctx, struct proc *proc);
 
-/* Starts it again on the fds that we held. 0 or -errno. */
+/* Starts it again on the fds that we held. 0, or -errno: then it is tried once more later, if the file
+ * wants it to run. */
 int proc_again(struct ctx *ctx, struct proc *proc, struct err *err);
 
 /* Asks a running one to end (SIGTERM, and SIGKILL after its grace); it is then started again. */

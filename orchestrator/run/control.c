@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "run/controltap.h"
 #include "run/loop.h"
 #include "sys/spawn.h"
 
@@ -72,10 +73,12 @@ static struct json_object *status_proc(struct loop *loop, const struct proc *pro
 				       json_object_new_int64(io_now_ms() - proc->ended_ms));
 	}
 	json_object_object_add(o, "restarts", json_object_new_int((int)proc->restarts));
+	if (*proc->trouble)
+		json_object_object_add(o, "trouble", json_object_new_string(proc->trouble));
 	return o;
 }
 
-/* Answers in pieces of a hundred programs, so that no message grows with the lab. */
+/* Answers in pieces of fifty programs, so that no message grows with the lab. */
 static bool do_status(struct loop *loop, const struct client *client, struct json_object *request)
 {
 	struct json_object *o = json_object_new_object(), *list = json_object_new_array(),
@@ -85,7 +88,7 @@ static bool do_status(struct loop *loop, const struct client *client, struct jso
 
 	if (at < 0 || at > loop->ctx->n_procs)
 		at = loop->ctx->n_procs;
-	end = at + 100 < loop->ctx->n_procs ? at + 100 : loop->ctx->n_procs;
+	end = at + 50 < loop->ctx->n_procs ? at + 50 : loop->ctx->n_procs;
 	for (int i = at; i < end; i++)
 		json_object_array_add(list, status_proc(loop, &loop->ctx->procs[i]));
 	json_object_object_add(o, "state",
@@ -251,6 +254,10 @@ static bool dispatch(struct loop *loop, struct client *client, struct json_objec
 		return do_status(loop, client, request);
 	if (str_eq(what, "space"))
 		return do_space(loop, client, request);
+	if (str_eq(what, "taps"))
+		return answer(client, control_taps(loop, request));
+	if (str_eq(what, "queue"))
+		return answer(client, control_queue(loop, request));
 	if (str_eq(what, "down"))
 		return do_down(loop, client);
 	if (str_eq(what, "console"))

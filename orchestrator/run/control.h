@@ -1,7 +1,9 @@
 /* control.h - the control socket: one JSON object a message, each way.
  *
- * Requests: {"do": "status" | "enter" | "console" | "restart" | "down", "node": NAME}, and {"do":
- * "space", "space": N} for a namespace of the plan. Answers have "error" when something is wrong,
+ * Requests: {"do": "status" | "enter" | "console" | "restart" | "down", "node": NAME}, {"do":
+ * "space", "space": N} for a namespace of the plan, {"do": "taps"} and {"do": "queue", "fd": N,
+ * "attach": 0 | 1} for a planned fd (controltap.h). Lists come in pieces: "more_from" is asked for
+ * with "from". Answers have "error" when something is wrong,
  * and the fds of "enter" and "space" beside them (SCM_RIGHTS). A message has at most CONTROL_BYTES.
  * Only the lab's owner and root are answered.
  */

@@ -193,14 +193,17 @@ static void start_again(struct loop *loop, struct proc *proc)
 	struct err err;
 	int r = proc_again(loop->ctx, proc, &err);
 
-	if (!proc->again)
-		proc->restarts++;
-	proc->again = false;
 	if (r == 0)
 		loop_watch(loop, proc);
-	else
-		proc->state = PROC_ENDED;
 	control_restarted(loop, proc, r < 0 ? &err : NULL);
+}
+
+/* When something is due for a program, 0: never. */
+static int64_t proc_due(const struct proc *proc)
+{
+	return proc->state == PROC_BACKOFF   ? proc->again_ms
+	       : proc->state == PROC_RUNNING ? proc->kill_ms
+					     : 0;
 }
 
 /* Programs whose time has come start again, or are killed. Returns when the next one is due. */
@@ -208,18 +211,18 @@ static int64_t again(struct loop *loop, int64_t due)
 {
 	for (int i = 0; i < loop->ctx->n_procs; i++) {
 		struct proc *proc = &loop->ctx->procs[i];
-		int64_t at = proc->state == PROC_BACKOFF ? proc->again_ms : proc->kill_ms;
+		int64_t at = proc_due(proc);
 
-		if (!at || proc->state == PROC_IDLE || proc->state == PROC_ENDED)
-			continue;
-		if (at > io_now_ms()) {
-			due = at < due ? at : due;
-		} else if (proc->state == PROC_BACKOFF) {
-			start_again(loop, proc);
-		} else {
-			(void)pidfd_signal(proc->spawned.pidfd, SIGKILL);
+		if (at && at <= io_now_ms()) {
+			if (proc->state == PROC_BACKOFF)
+				start_again(loop, proc);
+			else
+				(void)pidfd_signal(proc->spawned.pidfd, SIGKILL);
 			proc->kill_ms = 0;
+			at = proc_due(proc);
 		}
+		if (at && at < due)
+			due = at;
 	}
 	return due;
 }

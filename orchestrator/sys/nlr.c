@@ -86,9 +86,40 @@ static void nlr_close(struct nlr_reader *reader)
 
 /* ---- links */
 
+static uint32_t tun_number(struct nlattr *attrs[], int of)
+{
+	return attrs[of] ? nla_get_u32(attrs[of]) : 0;
+}
+
+static bool tun_bool(struct nlattr *attrs[], int of)
+{
+	return attrs[of] && nla_get_u8(attrs[of]);
+}
+
+static void link_tun(struct nlattr *data, struct nlr_tun *tun)
+{
+	struct nlattr *attrs[IFLA_TUN_MAX + 1];
+
+	if (!data || nla_parse_nested(attrs, IFLA_TUN_MAX, data, NULL) < 0)
+		return;
+	*tun = (struct nlr_tun){
+		.told = true,
+		.pi = tun_bool(attrs, IFLA_TUN_PI),
+		.vnet_hdr = tun_bool(attrs, IFLA_TUN_VNET_HDR),
+		.persist = tun_bool(attrs, IFLA_TUN_PERSIST),
+		.multi_queue = tun_bool(attrs, IFLA_TUN_MULTI_QUEUE),
+		.queues = tun_number(attrs, IFLA_TUN_NUM_QUEUES),
+		.disabled = tun_number(attrs, IFLA_TUN_NUM_DISABLED_QUEUES),
+		.owner = attrs[IFLA_TUN_OWNER] ? nla_get_u32(attrs[IFLA_TUN_OWNER]) : -1,
+		.group = attrs[IFLA_TUN_GROUP] ? nla_get_u32(attrs[IFLA_TUN_GROUP]) : -1,
+	};
+	if (!tun->multi_queue) /* then the kernel does not count */
+		tun->queues = 1;
+}
+
 static void link_info(struct nlattr *attr, struct nlr_link *link)
 {
-	struct nlattr *info[IFLA_INFO_MAX + 1], *port[IFLA_BRPORT_MAX + 1], *tun[IFLA_TUN_MAX + 1];
+	struct nlattr *info[IFLA_INFO_MAX + 1], *port[IFLA_BRPORT_MAX + 1];
 
 	if (nla_parse_nested(info, IFLA_INFO_MAX, attr, NULL) < 0)
 		return;
@@ -98,10 +129,8 @@ static void link_info(struct nlattr *attr, struct nlr_link *link)
 	    nla_parse_nested(port, IFLA_BRPORT_MAX, info[IFLA_INFO_SLAVE_DATA], NULL) == 0 &&
 	    port[IFLA_BRPORT_STATE])
 		link->port_state = nla_get_u8(port[IFLA_BRPORT_STATE]);
-	if (str_eq(link->kind, "tun") && info[IFLA_INFO_DATA] &&
-	    nla_parse_nested(tun, IFLA_TUN_MAX, info[IFLA_INFO_DATA], NULL) == 0 &&
-	    tun[IFLA_TUN_PI])
-		link->tun_pi = nla_get_u8(tun[IFLA_TUN_PI]) != 0;
+	if (str_eq(link->kind, "tun"))
+		link_tun(info[IFLA_INFO_DATA], &link->tun);
 }
 
 /* What libnl has no names for. */

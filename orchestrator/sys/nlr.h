@@ -9,15 +9,22 @@
 #include "base/err.h"
 #include "base/ip.h"
 
+struct nlr_tun { /* of a TAP, as anybody in its namespace is told */
+	bool told, vnet_hdr, persist, multi_queue;
+	bool pi;		   /* packet information in front of each frame */
+	uint32_t queues, disabled; /* attached, detached */
+	int64_t owner, group;	   /* -1: none */
+};
+
 struct nlr_link {
 	uint32_t ifindex, master, mtu, group;
 	const char *name, *kind; /* kind: "veth", "bridge", "tun" …, "" when none */
 	struct mac mac;
 	bool up, carrier;
-	bool tun_pi;	    /* of a TAP: packet information in front of each frame */
 	uint8_t port_state; /* of a bridge's port: BR_STATE_* of linux/if_bridge.h */
 	const char **altnames;
 	int n_altnames;
+	struct nlr_tun tun;
 	const char *qdisc;
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_dropped, tx_dropped;
 	struct ip *addrs; /* with their prefix; link-local ones too */

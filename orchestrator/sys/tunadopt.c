@@ -152,7 +152,7 @@ static int device_check(const struct queue *queue, struct tun_adopted *ret, stru
 	if (r < 0)
 		return r;
 	r = device_look(queue, &arena, &link, err);
-	if (r == 0 && link.tun_pi)
+	if (r == 0 && link.tun.pi)
 		r = err_set(err, -EINVAL,
 			    "\"%s\" (fd %d) puts packet information in front of frames: "
 			    "it must be made with IFF_NO_PI",
