@@ -1,150 +1,23 @@
 # test_guest.py - tapnet-guest on TAPs that the test makes, in a network namespace of its own.
-#
-# The namespace has no name: it lives as long as a process in it, which ends when this one does,
-# whatever the reason. The program with sanitizers is taken where it is built.
-import ctypes
 import fcntl
 import os
 import re
-import select
 import signal
 import socket
 import struct
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).resolve().parents[2]
-TUNSETIFF, TUNSETQUEUE = 0x400454CA, 0x400454D9
-TUNSETSNDBUF, TUNSETVNETHDRSZ = 0x400454D4, 0x400454D8
-IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_MULTI_QUEUE, IFF_VNET_HDR = 0x1, 0x2, 0x1000, 0x100, 0x4000
-IFF_ATTACH_QUEUE, IFF_DETACH_QUEUE = 0x200, 0x400
-CLONE_NEWNET = 0x40000000
+from netlab import (IFF_NO_PI, IFF_TUN, TUNSETIFF, TUNSETOFFLOAD, Guest, Net, colons, guest_program,
+                    header_set, queue_set, sndbuf_set)
+
 MAC = "02:00:00:00:01:10"
 NIC = f"mac={MAC},ip=10.0.1.10/24,gw=10.0.1.1,ip6=fd00:1::10/64"
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def guest_program():
-    for variable, default in (("TAPNET_LAB_FAULT_BIN", "build/test/orchestrator/tapnet-lab"),
-                              ("TAPNET_LAB_BIN", "build/orchestrator/tapnet-lab")):
-        program = Path(os.environ.get(variable, TOP / default)).parent / "guest/tapnet-guest"
-        if program.is_file():
-            return program
-    return pytest.skip("needs tapnet-guest (liblwip-dev), which is not built")
-
-
-class Net:
-    """A network namespace; on its TAPs are 10.0.1.1/24 and fd00:1::1/64 unless told otherwise."""
-
-    def __init__(self):
-        # cat ends at the end of its input: when this process lets go of it, however it ends.
-        self.holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo; exec cat"],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.holder.stdout.readline()
-        self.path = f"/proc/{self.holder.pid}/ns/net"
-        self.fds = []
-
-    def close(self):
-        for fd in self.fds:
-            os.close(fd)
-        self.holder.communicate(timeout=10)
-
-    def inside(self, function):
-        """Calls a function in the namespace; what it opens belongs there."""
-        back, there = (os.open(path, os.O_RDONLY) for path in ("/proc/self/ns/net", self.path))
-        try:
-            assert LIBC.setns(there, CLONE_NEWNET) == 0
-            return function()
-        finally:
-            assert LIBC.setns(back, CLONE_NEWNET) == 0
-            os.close(back)
-            os.close(there)
-
-    def popen(self, *argv):
-        return subprocess.Popen(["nsenter", f"--net={self.path}", *argv], stdout=subprocess.PIPE)
-
-    def run(self, command, status=0, timeout=30):
-        done = subprocess.run(["nsenter", f"--net={self.path}", *command.split()], timeout=timeout,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert status in (None, done.returncode), (command, done.stdout, done.stderr)
-        return done.stdout
-
-    def tap(self, queues=1, vnet=False, name="tap0", ips=("10.0.1.1/24", "fd00:1::1/64")):
-        """The fds of a new TAP's queues."""
-        flags = IFF_TAP | IFF_NO_PI | (IFF_VNET_HDR if vnet else 0)
-        flags |= IFF_MULTI_QUEUE if queues > 1 else 0
-        fds = []
-        for _ in range(queues):
-            fd = self.inside(lambda: os.open("/dev/net/tun", os.O_RDWR))
-            fds.append(fd)
-            self.fds.append(fd)
-            fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
-        for ip in ips:
-            nodad = " nodad" if ":" in ip else ""
-            self.run(f"ip address add {ip} dev {name}{nodad}")
-        self.run(f"ip link set {name} up")
-        return fds
-
-    def sniff(self, name="tap0"):
-        """A socket that gets every frame of a device as it is."""
-        def opener():
-            sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-            sniffer.bind((name, 3))
-            return sniffer
-        sniffer = self.inside(opener)
-        sniffer.settimeout(5)
-        return sniffer
-
-    def connect(self, port):
-        return self.inside(lambda: socket.create_connection(("10.0.1.10", port), timeout=5))
 
 
 def nic(fds, rest=NIC):
-    return ["--nic", f"fds={':'.join(str(fd) for fd in fds)},{rest}"]
-
-
-class Guest:
-    """A running tapnet-guest, whose console is read when a test waits for its words."""
-
-    def __init__(self, fds, *options):
-        self.process = subprocess.Popen([guest_program(), "--name", "web", *options], pass_fds=fds,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE)
-        self.text = ""
-
-    def wait_for(self, pattern, timeout=10.0):
-        end = time.monotonic() + timeout
-        while not re.search(pattern, self.text, re.M):
-            left = max(0, end - time.monotonic())
-            ready = select.select([self.process.stdout], [], [], left)[0]
-            more = os.read(self.process.stdout.fileno(), 65536) if ready else b""
-            assert more, f"no {pattern!r} in {self.text!r}"
-            self.text += more.decode()
-
-    def end(self, number=signal.SIGTERM):
-        """Its exit status, what it complained of, and the counters, summed up over the queues."""
-        if number:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=10)
-        self.text += out.decode()
-        return self.process.returncode, err.decode(), self.counters()
-
-    def counters(self):
-        """Of the last time that they were printed."""
-        queues = dict(re.findall(r"^(eth\d+ queue \d+): (.*)$", self.text, re.M))
-        sums = {}
-        for name, value in re.findall(r"([a-z ]+?) (\d+)(?:, |\n|$)", "\n".join(queues.values())):
-            sums[name] = sums.get(name, 0) + int(value)
-        return sums
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        if not self.process.stdout.closed:
-            self.process.communicate()
+    return ["--nic", f"fds={colons(fds)},{rest}"]
 
 
 @pytest.fixture(name="net")
@@ -281,12 +154,12 @@ def test_short_frames_are_padded(net, start, vnet):
 def test_what_is_shorter_than_its_header_is_dropped(net, start):
     """The header shrinks under the guest's feet: what comes is too short to have the old one."""
     fds = net.tap(1, True)
-    fcntl.ioctl(fds[0], TUNSETVNETHDRSZ, struct.pack("i", 200))
+    header_set(fds[0], 200)
     guest = start(fds, *nic(fds))
     net.run("ping -c 1 -W 2 10.0.1.10")
-    fcntl.ioctl(fds[0], TUNSETVNETHDRSZ, struct.pack("i", 10))
+    header_set(fds[0], 10)
     net.run("ping -c 2 -i 0.05 -W 1 10.0.1.10", status=1)
-    fcntl.ioctl(fds[0], TUNSETVNETHDRSZ, struct.pack("i", 200))
+    header_set(fds[0], 200)
     net.run("ping -c 1 -W 2 10.0.1.10")
     status, _, count = guest.end()
     assert status == 0 and count["dropped short"] >= 2
@@ -295,8 +168,8 @@ def test_what_is_shorter_than_its_header_is_dropped(net, start):
 def test_a_stale_header_size(net, start):
     """A TAP left with headers of 12 bytes, and with offloads that nobody asked the guest about."""
     fds = net.tap(1, True)
-    fcntl.ioctl(fds[0], TUNSETVNETHDRSZ, struct.pack("i", 12))
-    fcntl.ioctl(fds[0], 0x400454D0, 7)  # TUNSETOFFLOAD: CSUM, TSO4, TSO6
+    header_set(fds[0], 12)
+    fcntl.ioctl(fds[0], TUNSETOFFLOAD, 7)  # CSUM, TSO4, TSO6
     start(fds, *nic(fds, NIC + ",vnet-hdr=on"), "--listen", "7")
     with net.connect(7) as connection:
         connection.sendall(b"x" * 100000)
@@ -307,15 +180,15 @@ def test_a_stale_header_size(net, start):
 def test_detached_queues(net, start):
     fds = net.tap(4)
     for fd in fds[2:]:
-        fcntl.ioctl(fd, TUNSETQUEUE, struct.pack("16xH22x", IFF_DETACH_QUEUE))
+        queue_set(fd, False)
     guest = start(fds, *nic(fds))
     assert "eth0: 2 of 4 queues, " in guest.text
     net.run("ping -c 3 -i 0.05 -W 2 10.0.1.10")
     for fd in fds[2:]:
-        fcntl.ioctl(fd, TUNSETQUEUE, struct.pack("16xH22x", IFF_ATTACH_QUEUE))
+        queue_set(fd, True)
     guest.wait_for("^eth0: 4 queues, ")
     for fd in fds[:3]:
-        fcntl.ioctl(fd, TUNSETQUEUE, struct.pack("16xH22x", IFF_DETACH_QUEUE))
+        queue_set(fd, False)
     guest.wait_for("^eth0: 1 of 4 queues, ")
     net.run("ping -c 3 -i 0.05 -W 2 10.0.1.10")
     guest.end()
@@ -421,8 +294,7 @@ def slow_wire(net, needs):
                 net.run(command)
         except AssertionError as refused:
             pytest.skip(f"needs a kernel with ifb, tbf, u32 and mirred: {refused}")
-        for fd in fds:
-            fcntl.ioctl(fd, TUNSETSNDBUF, struct.pack("i", 8192))
+        sndbuf_set(fds, 8192)
         return fds
     needs("tc")
     return make
