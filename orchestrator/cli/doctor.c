@@ -137,6 +137,11 @@ static void find_links(const struct machine *machine, struct findings *findings)
 				 "VLANs on bridges")
 				     ->mend,
 			    "a kernel with CONFIG_BRIDGE_VLAN_FILTERING");
+	if (probe->vlan < 0 && probe->bridge == 0)
+		mend_module(
+			machine,
+			add(findings, "8021q", "nodes have no sub-interfaces", "sub-interfaces"),
+			"8021q", "VLAN_8021Q");
 	if (probe->netem < 0)
 		mend_module(machine,
 			    add(findings, "netem", "the kernel cannot delay or lose packets", NULL),
@@ -287,10 +292,10 @@ static void say_machine(const struct machine *machine)
 		     yes(probe->userns), yes(probe->tun_open), machine->kvm ? "yes" : "no",
 		     yes(probe->vhost_net), machine->qemu ? "yes" : "no");
 	if (probe->netns == 0)
-		(void)printf("               veth %s; bridge %s; vlan filtering %s; netem %s; "
-			     "ipv6 %s\n",
+		(void)printf("               veth %s; bridge %s; vlan filtering %s; 8021q %s; "
+			     "netem %s; ipv6 %s\n",
 			     yes(probe->veth), yes(probe->bridge), yes(probe->vlan_filtering),
-			     yes(probe->netem), yes(probe->ipv6));
+			     yes(probe->vlan), yes(probe->netem), yes(probe->ipv6));
 }
 
 /* Returns whether labs run at all. */

@@ -14,10 +14,14 @@
 struct want {
 	const char *label, *name; /* label: whose step it is */
 	uint32_t space, ifindex, master, mtu;
+	uint32_t parent, vlan; /* of a sub-interface */
 	const struct mac *mac;
 	const struct want *peer; /* of a veth */
 	const struct op_tap *tap;
 	bool up, bridge, carrier; /* carrier: of a TAP whose guest runs */
+	bool filters;		  /* a bridge, by VLANs */
+	struct vlan *vlans;	  /* of a port */
+	int n_vlans, cap_vlans;
 };
 
 struct wants {
@@ -71,8 +75,26 @@ static void want_port(struct wants *wants, const struct step *step)
 	want->up = true;
 }
 
+static void want_subif(struct wants *wants, const struct step *step)
+{
+	const struct op_subif *subif = step->args;
+	struct want *want = want_of(wants, step->space, subif->ifindex, step->what, subif->name);
+
+	want->mac = &subif->mac;
+	want->mtu = subif->mtu;
+	want->parent = subif->parent;
+	want->vlan = subif->vlan;
+}
+
+static void want_vlans(struct wants *wants, struct want *want, const struct vlan *vlans, int n)
+{
+	for (int i = 0; i < n; i++)
+		*ARENA_PUSH(wants->arena, want->vlans, want->n_vlans, want->cap_vlans) = vlans[i];
+}
+
 static void want_step(struct wants *wants, const struct step *step)
 {
+	const struct op_vlans *vlans = step->args;
 	const struct op_bridge *bridge = step->args;
 	const struct op_hostport *hostport = step->args;
 	const struct op_link *link = step->args;
@@ -85,6 +107,7 @@ static void want_step(struct wants *wants, const struct step *step)
 		want->mac = &bridge->mac;
 		want->mtu = bridge->mtu;
 		want->up = want->bridge = true;
+		want->filters = bridge->vlan_filtering;
 		break;
 	case OP_VETH:
 		want_veth(wants, step);
@@ -101,7 +124,16 @@ static void want_step(struct wants *wants, const struct step *step)
 		want_port(wants, step);
 		break;
 	case OP_HOSTPORT:
-		want_of(wants, SPACE_HOST, 0, step->what, hostport->name)->up = true;
+		want = want_of(wants, SPACE_HOST, 0, step->what, hostport->name);
+		want->up = true;
+		want_vlans(wants, want, hostport->vlans, hostport->n_vlans);
+		break;
+	case OP_SUBIF:
+		want_subif(wants, step);
+		break;
+	case OP_VLANS:
+		want = want_of(wants, step->space, vlans->ifindex, step->what, vlans->name);
+		want_vlans(wants, want, vlans->vlans, vlans->n_vlans);
 		break;
 	case OP_LINK:
 		want = want_of(wants, step->space, link->ifindex, step->what, link->name);
@@ -177,6 +209,27 @@ static void compare_link(const struct view *view, const struct want *want,
 		mend(difference, "ip link set %s address %s", link->name, mac_text(want->mac, a));
 		difference->n_restart += want->tap != NULL;
 	}
+}
+
+static void compare_vlans(const struct view *view, const struct want *want,
+			  const struct nlr_link *link, struct difference *difference)
+{
+	struct strbuf plan autostr = STRBUF_INIT, kernel autostr = STRBUF_INIT;
+
+	if (want->filters && !link->vlan_filtering)
+		differs(difference, "vlan filtering", "none");
+	if (want->vlan && (want->vlan != link->vlan || want->parent != link->parent)) {
+		strbuf_printf(&plan, "vlan %u of %s", want->vlan,
+			      name_of(view, want->space, want->parent));
+		strbuf_printf(&kernel, "vlan %u of %s", link->vlan,
+			      name_of(view, want->space, link->parent));
+	} else if (want->n_vlans &&
+		   !vlans_same(want->vlans, want->n_vlans, link->vlans, link->n_vlans)) {
+		vlans_text(want->vlans, want->n_vlans, &plan);
+		vlans_text(link->vlans, link->n_vlans, &kernel);
+	}
+	if (plan.len)
+		differs(difference, plan.text, kernel.text);
 }
 
 static bool has_addr(const struct nlr_link *link, const struct ip *ip)
@@ -301,6 +354,7 @@ static void compare_device(struct view *view, const struct want *want)
 
 	if (link) {
 		compare_link(view, want, link, &difference);
+		compare_vlans(view, want, link, &difference);
 		compare_carrier(view, want, link, &difference);
 		compare_addrs(view, want, link, &difference);
 		compare_tap(view, want->tap, &difference);

@@ -81,7 +81,9 @@ static void header(const struct status *status, struct strbuf *out)
 	strbuf_puts(out, "\n");
 }
 
-#define STATUS_COLUMNS 6
+/* The last one is there only when it says something. */
+#define STATUS_COLUMNS 7
+#define STATUS_VLAN    (STATUS_COLUMNS - 1)
 
 struct row {
 	const char *cell[STATUS_COLUMNS];
@@ -118,6 +120,20 @@ static const char *addresses(struct arena *arena, const struct plan_iface *iface
 	return all.len ? arena_strdup(arena, all.text) : "-";
 }
 
+/* What its port carries, or the tag of a sub-interface: "" where VLANs mean nothing. */
+static const char *vlan_words(const struct status *status, struct arena *arena,
+			      const struct plan_iface *iface, const struct nlr_link *link)
+{
+	const struct nlr_link *port = view_port(status->view, iface);
+	struct strbuf words autostr = STRBUF_INIT;
+
+	if (link && link->vlan)
+		strbuf_printf(&words, "tag %u", link->vlan);
+	else if (port)
+		vlans_text(port->vlans, port->n_vlans, &words);
+	return arena_strdup(arena, words.text);
+}
+
 /* One row an interface; with bare only the node's own. */
 static int node_rows(const struct status *status, struct arena *arena, const struct plan_node *node,
 		     bool bare, struct row *rows)
@@ -130,10 +146,11 @@ static int node_rows(const struct status *status, struct arena *arena, const str
 			view_link(status->view, iface->space, iface->ifindex, iface->ifname);
 
 		rows[n++] = (struct row){ { "", "", "", iface->name, link_words(link),
-					    addresses(arena, iface, link) } };
+					    addresses(arena, iface, link),
+					    vlan_words(status, arena, iface, link) } };
 	}
 	if (!n)
-		rows[n++] = (struct row){ { "", "", "", bare ? "" : "-", "", "" } };
+		rows[n++] = (struct row){ { "", "", "", bare ? "" : "-", "", "", "" } };
 	rows[0].cell[0] = node->name;
 	rows[0].cell[1] = node->kind;
 	rows[0].cell[2] = node_state(status, node);
@@ -257,7 +274,8 @@ static void body(const struct status *status, bool problems_only, struct strbuf 
 {
 	static const char *const places[] = { "switch", "host" };
 	static const struct row head = { { "NODE", "KIND", "STATE", "INTERFACE", "LINK",
-					   "ADDRESSES" } };
+					   "ADDRESSES", "VLAN" } };
+	struct row shown = head;
 	const struct view *view = status->view;
 	const struct plan *plan = view->plan;
 	struct arena arena;
@@ -270,7 +288,7 @@ static void body(const struct status *status, bool problems_only, struct strbuf 
 	rows = arena_calloc(&arena, (size_t)plan->n_nodes, sizeof *rows);
 	n = arena_calloc(&arena, (size_t)plan->n_nodes, sizeof *n);
 	for (int c = 0; c < STATUS_COLUMNS; c++)
-		width[c] = (int)strlen(head.cell[c]);
+		width[c] = c == STATUS_VLAN ? 0 : (int)strlen(head.cell[c]);
 	for (int i = 0; i < plan->n_nodes; i++) {
 		if (problems_only && !has_problem(view, plan->nodes[i].name))
 			continue;
@@ -281,8 +299,10 @@ static void body(const struct status *status, bool problems_only, struct strbuf 
 				if ((int)strlen(rows[i][k].cell[c]) > width[c])
 					width[c] = (int)strlen(rows[i][k].cell[c]);
 	}
+	if (!width[STATUS_VLAN])
+		shown.cell[STATUS_VLAN] = "";
 	if (!problems_only)
-		print_row(&head, width, out);
+		print_row(&shown, width, out);
 	for (int i = 0; i < plan->n_nodes; i++) {
 		for (int k = 0; k < n[i]; k++)
 			print_row(&rows[i][k], width, out);

@@ -131,11 +131,33 @@ static struct json_object *tap(const struct view_tap *tap, const struct nlr_link
 	return o;
 }
 
+/* VLANs of the port, ranges as in the file: those with their tags, and the one without. */
+static struct json_object *port_vlans(const struct nlr_link *port)
+{
+	struct json_object *o = json_object_new_object(), *tagged = json_object_new_array();
+	char text[24];
+
+	json_object_object_add(o, "untagged", NULL);
+	for (int i = 0; i < port->n_vlans; i++) {
+		const struct vlan *vlan = &port->vlans[i];
+
+		(void)snprintf(text, sizeof text, vlan->first == vlan->last ? "%u" : "%u-%u",
+			       vlan->first, vlan->last);
+		if (vlan->untagged)
+			add_number(o, "untagged", vlan->first);
+		else
+			json_object_array_add(tagged, json_object_new_string(text));
+	}
+	json_object_object_add(o, "tagged", tagged);
+	return o;
+}
+
 static struct json_object *interface(const struct view *view, const struct plan_node *of,
 				     const struct plan_iface *iface)
 {
 	const struct nlr_link *link = view_link(view, iface->space, iface->ifindex, iface->ifname);
 	const struct view_tap *made = of->guest ? view_tap(view, iface->fd) : NULL;
+	const struct nlr_link *port = view_port(view, iface);
 	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
 	char mac[MAC_TEXT];
 
@@ -150,6 +172,10 @@ static struct json_object *interface(const struct view *view, const struct plan_
 	json_object_object_add(o, "addresses", list);
 	add_bool(o, "addresses_from_kernel", iface->set);
 	add_link(o, link);
+	if (link && link->vlan)
+		add_number(o, "vlan", link->vlan);
+	if (port)
+		json_object_object_add(o, "vlans", port_vlans(port));
 	if (made)
 		json_object_object_add(o, "tap", tap(made, link));
 	return o;

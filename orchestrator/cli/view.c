@@ -143,6 +143,17 @@ const struct nlr_link *view_link(const struct view *view, uint32_t space, uint32
 	return nlr_link(&view->spaces[space], ifindex);
 }
 
+const struct nlr_link *view_port(const struct view *view, const struct plan_iface *iface)
+{
+	const struct nlr_link *port =
+		iface->port ? view_link(view, iface->port_space, iface->port_ifindex, iface->port)
+			    : NULL;
+	const struct nlr_link *bridge =
+		port ? nlr_link(&view->spaces[iface->port_space], port->master) : NULL;
+
+	return bridge && bridge->vlan_filtering ? port : NULL;
+}
+
 void view_problem(struct view *view, struct problem problem)
 {
 	*ARENA_PUSH(&view->arena, view->problems, view->n_problems, view->cap_problems) = problem;

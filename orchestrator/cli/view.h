@@ -79,5 +79,7 @@ void view_problem(struct view *view, struct problem problem);
 /* The device of an interface, NULL when it is missing. */
 const struct nlr_link *view_link(const struct view *view, uint32_t space, uint32_t ifindex,
 				 const char *name);
+/* The port of a bridge that filters by VLANs, which the interface is plugged into, or NULL. */
+const struct nlr_link *view_port(const struct view *view, const struct plan_iface *iface);
 
 #endif

@@ -17,6 +17,7 @@ void kind_bridge(struct planner *planner, const struct br *br)
 		     .mac = br->mac,
 		     .stp = bridge && bridge->stp,
 		     .mcast_snooping = bridge && bridge->mcast_snooping,
+		     .vlan_filtering = br_filters(br),
 	     });
 }
 
@@ -46,4 +47,8 @@ void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t
 	     });
 	STEP(planner, OP_LINK, SPACE_SWITCH, label, link->pos,
 	     (struct op_link){ .name = peer, .ifindex = ifindex + 1, .master = b->ifindex });
+	if (br_filters(a))
+		kind_vlans(planner, &link->port, name, ifindex, label, link->pos);
+	if (br_filters(b))
+		kind_vlans(planner, &link->port, peer, ifindex + 1, label, link->pos);
 }

@@ -44,6 +44,11 @@ struct tap_place {
 void kind_tap(struct planner *planner, const struct tap_place *place, struct dev *guest);
 void kind_altnames(struct planner *planner);
 void kind_host_veths(struct planner *planner);
+/* vlan.c: what ports carry, when all of them are there; sub-interfaces */
+void kind_port_vlans(struct planner *planner);
+void kind_vlans(struct planner *planner, const struct port *port, const char *name,
+		uint32_t ifindex, const char *label, struct pos pos);
+void kind_subif(struct planner *planner, const struct dev *dev);
 /* netns.c: one batch a node */
 void kind_netns(struct planner *planner, struct planned_node *node);
 /* programs.c: hooks, cells, exec, services, guests, in the order of wait-for */

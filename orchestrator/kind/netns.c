@@ -1,7 +1,8 @@
 /* netns.c - a node that is a network namespace: its devices, addresses, routes, sysctls.
  *
  * All of a node's messages go to the kernel in one batch: lo, the wires to nodes that come later in
- * the file (their far ends are made with it), its own ends of the others, addresses, routes.
+ * the file (their far ends are made with it), its own ends of the others, sub-interfaces, addresses,
+ * routes.
  */
 #include <string.h>
 
@@ -152,7 +153,13 @@ void kind_netns(struct planner *planner, struct planned_node *planned)
 	for (int i = 0; i < planned->n_devs; i++)
 		wire_step(planner, planned->devs[i]);
 	for (int i = 0; i < planned->n_devs; i++)
-		dev_steps(planner, planned->devs[i]);
+		if (!planned->devs[i]->parent)
+			dev_steps(planner, planned->devs[i]);
+	for (int i = 0; i < planned->n_devs; i++) /* up only when the parent is */
+		if (planned->devs[i]->parent) {
+			kind_subif(planner, planned->devs[i]);
+			dev_steps(planner, planned->devs[i]);
+		}
 	kind_routes(planner, planned);
 	sysctl_steps(planner, planned, true);
 }

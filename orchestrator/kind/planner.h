@@ -14,10 +14,12 @@ struct assume {
 	bool kvm, vhost;
 };
 
-/* A numbering domain: a link, or bridges joined by links. */
+/* A numbering domain: a segment of the lab (a link, bridges joined by links, a VLAN of them). */
 struct seg {
-	struct ip sub4, sub6; /* family 0: none */
-	bool none;	      /* subnet: none */
+	struct ip sub4, sub6;  /* family 0: none */
+	bool none;	       /* subnet: none */
+	bool vlan;	       /* of no bridge's or link's own subnet */
+	bool wanted4, wanted6; /* somebody takes addresses of it */
 	struct pos pos;
 };
 
@@ -29,7 +31,6 @@ struct br {
 	const char *host;	  /* the host's own bridge, NULL: in the switch */
 	uint32_t ifindex, mtu;
 	struct mac mac;
-	struct seg *seg;
 	bool transparent; /* passes LACP, LLDP and STP between its two guests */
 };
 
@@ -40,13 +41,14 @@ struct dev {
 	uint32_t space; /* where the node's or guest's device itself lives */
 	const char *ifname;
 	uint32_t ifindex;
-	struct mac mac;	  /* as the node or guest sees it */
-	struct br *br;	  /* it, or its other end, is a port of this one */
-	struct dev *peer; /* two ends and no bridge between */
+	struct mac mac;	    /* as the node or guest sees it */
+	struct br *br;	    /* it, or its other end, is a port of this one */
+	struct dev *peer;   /* two ends and no bridge between */
+	struct dev *parent; /* of a sub-interface */
 	const char *peer_label;
 	const char *label; /* "vm1:eth0" */
 	uint32_t mtu;	   /* 0: the kernel's */
-	struct seg *seg;
+	struct seg *seg;   /* NULL: its frames reach nobody */
 	struct ip *addrs;
 	int n_addrs;
 	struct ip gateway4, gateway6;
@@ -94,6 +96,7 @@ struct planner {
 	uint32_t *next_ifindex;	    /* of each space */
 	struct br **brs;
 	int n_brs, cap_brs;
+	struct seg *segs;		   /* as the lab's segments, from 1 */
 	int n_ports, n_anonymous, n_wires; /* names given so far: p7, l2, w3 */
 	const struct iface **named;	   /* those whose device the file names */
 	int n_named;
@@ -121,6 +124,13 @@ static inline bool dev_is_lo(const struct dev *dev)
 {
 	return str_eq(dev->iface->name, "lo");
 }
+
+static inline bool br_filters(const struct br *br)
+{
+	return br->bridge && br->bridge->filters;
+}
+/* vlan.c: what a port carries of which this is said; the default where that is nothing. */
+struct vlan *planner_vlans(const struct planner *planner, const struct port *port, int *ret_n);
 
 /* ---- late.c: ${eth0.fd} and the like */
 

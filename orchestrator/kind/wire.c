@@ -123,7 +123,12 @@ void kind_taps(struct planner *planner, uint32_t space)
 
 static void hostport_step(struct planner *planner, const struct dev *dev)
 {
-	STEP(planner, OP_HOSTPORT, SPACE_HOST, dev->label, dev->iface->pos,
+	const struct port *port;
+	bool says = iface_port(dev->iface, &port) && port_says(port);
+	int n = 0;
+	struct vlan *vlans = says ? planner_vlans(planner, port, &n) : NULL;
+
+	STEP(planner, OP_HOSTPORT, SPACE_HOST, dev->label, says ? port_pos(port) : dev->iface->pos,
 	     (struct op_hostport){
 		     .name = dev->port_name,
 		     .bridge = dev->br->host,
@@ -133,6 +138,8 @@ static void hostport_step(struct planner *planner, const struct dev *dev)
 		     .mtu = dev->mtu,
 		     .txqueuelen = dev->iface->tap.txqueuelen,
 		     .tap = dev->tap,
+		     .vlans = vlans,
+		     .n_vlans = n,
 	     });
 }
 

@@ -64,7 +64,7 @@ static int addr_find_prefix(struct loader *loader, const struct iface *iface, st
 		}
 	}
 	ip->prefix = (uint8_t)ip_bits(ip);
-	if (!iface_segment(iface))
+	if (!iface->bridge && !iface->link && !iface->parent)
 		return 0; /* lo, or an error is told already */
 	(void)load_error(loader, pos, "%s has no prefix length, and is in no subnet of its wire",
 			 ip_text(ip, text));
@@ -89,6 +89,19 @@ static void addr_check_host(struct loader *loader, const struct ip *ip, struct p
 				 ip_prefix_text(ip, text));
 }
 
+/* auto: of a trunk that has no VLAN without tag. */
+static bool addr_without_vlan(struct loader *loader, const struct iface *iface,
+			      const struct addrs *addrs, int family)
+{
+	if (iface->segment || iface->broken || !(iface->bridge || iface->link))
+		return false;
+	(void)load_error(loader, addrs->pos[0],
+			 "\"ipv%d: auto\" of %s:%s: its trunk has no VLAN without tag", family,
+			 iface->node->name, iface->name);
+	diag_hint(loader->diags, "native: is that VLAN; sub-interfaces have those with tags");
+	return true;
+}
+
 static void addr_finish(struct loader *loader, const struct iface *iface, struct addrs *addrs,
 			int family)
 {
@@ -102,7 +115,8 @@ static void addr_finish(struct loader *loader, const struct iface *iface, struct
 			continue;
 		addr_check_host(loader, &addrs->v[i], addrs->pos[i]);
 	}
-	if (addrs->mode != ADDRS_AUTO || (!iface_segment(iface) && !str_eq(iface->name, "lo")))
+	if (addrs->mode != ADDRS_AUTO || addr_without_vlan(loader, iface, addrs, family) ||
+	    (!iface->segment && !str_eq(iface->name, "lo")))
 		return;
 	if (subnets && subnets->mode != SUBNET_UNSET)
 		source = false;
@@ -146,7 +160,7 @@ static void claim_add(struct loader *loader, struct claims *claims, const struct
 	struct claim *claim = ARENA_PUSH(loader->arena, claims->v, claims->n, claims->cap);
 
 	*claim = (struct claim){
-		.segment = iface_segment(iface), .order = order, .iface = iface, .pos = pos
+		.segment = iface->segment, .order = order, .iface = iface, .pos = pos
 	};
 	if (!claim->segment) /* lo and the like: alone on a segment of its own */
 		claim->segment = -order - 1;

@@ -91,6 +91,7 @@ static const struct foreign foreign_link[] = {
 	{ "nodes", "here: endpoints:" },
 	{ "type", "leave it out: a wire is a wire" },
 	{ "bridge", "a bridge is an end: endpoints: [r1, sw1]" },
+	{ "vlan", "it stands at the interface that is a port; here: trunk: and native:" },
 };
 
 /* At a bridge. */

@@ -5,8 +5,8 @@
  * error that is told already keeps quiet: TNODE_BAD in the tree, `broken` in the structs.
  *
  *   bytes ─▶ tree (yaml.c) ─▶ vars and the lab's name (expand.c, here) ─▶ bridges, nodes, links
- *   (nodes.c: merge.c, loop.c, expand.c, field.c) ─▶ wires (wire.c) ─▶ addresses (addr.c)
- *   ─▶ names of other nodes (refs.c) ─▶ circles (wait.c)
+ *   (nodes.c: merge.c, loop.c, expand.c, field.c) ─▶ wires (wire.c) ─▶ VLANs (vlan.c)
+ *   ─▶ addresses (addr.c) ─▶ names of other nodes (refs.c) ─▶ circles (wait.c)
  */
 #include "model/lab.h"
 
@@ -139,6 +139,8 @@ static void lab_build(struct loader *loader, const char *path)
 	nodes_load(loader);
 	if (!loader->full)
 		wire_plug(loader);
+	if (!loader->full)
+		vlan_check(loader);
 	if (loader->full)
 		return; /* not all is there: more errors would only follow from that */
 	tap_check_wires(loader);

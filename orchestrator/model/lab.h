@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/ip.h"
+#include "base/vlan.h"
 #include "model/diag.h"
 #include "model/field.h"
 
@@ -129,6 +130,14 @@ struct tap_spec {
 /* The words of tap: offload, in the order of their bits. */
 extern const char *const tap_offloads[];
 
+/* What is said of the VLANs of a bridge's port; of a sub-interface vlan is its tag. 0: not given. */
+struct port {
+	unsigned vlan, native;
+	struct vlan *trunk; /* ascending and apart; the native one may be among them */
+	int n_trunk;
+	struct pos vlan_pos, trunk_pos, native_pos;
+};
+
 struct bridge;
 struct names;
 struct node;
@@ -136,7 +145,7 @@ struct link;
 struct tnode;
 
 /* A device of a node, and the wire it is plugged into: a bridge, or one end of a link, or neither
- * (lo). */
+ * (lo, sub-interfaces). */
 struct iface {
 	const char *name;
 	struct pos pos;
@@ -145,11 +154,16 @@ struct iface {
 	struct link *link;	 /* the link it is an end of, or NULL */
 	int end;		 /* which */
 	struct text bridge_name; /* as written */
+	struct text parent_name; /* as written */
+	struct iface *parent;	 /* of a sub-interface, or NULL */
+	struct port port;
+	int segment;		 /* see each other's frames: those with one number; 0: none */
 	struct addrs ipv4, ipv6; /* given on the interface or by the link's positional list */
 	struct mac mac;
 	bool mac_given;
 	struct pos mac_pos;
 	unsigned mtu; /* bytes, 0: the link's, else the kernel's 1500 */
+	struct pos mtu_pos;
 	struct tap_spec tap;
 	struct hooks hooks;
 	bool broken; /* the loader's: an error is told already */
@@ -266,7 +280,9 @@ struct bridge {
 	unsigned mtu;
 	struct text host; /* the host's own bridge, or NULL */
 	int ports;	  /* counted over interfaces and links */
-	int segment;	  /* bridges on one segment have one number, from 1 */
+	int order;	  /* its place in the lab's bridges */
+	bool filters;	  /* by VLANs, since a port of it says something of them */
+	int segment;	  /* of its ports that say nothing */
 	bool broken;	  /* the loader's: an error is told already */
 };
 
@@ -282,8 +298,10 @@ struct link {
 	int n_ends; /* 2 or more; three or more meet on an anonymous bridge */
 	struct subnets subnets;
 	unsigned mtu;
+	struct port port;	/* of its ends that are bridges; its vlan is 0 */
 	struct bridge *bridge;	/* the first of its ends that is one, or NULL */
-	int segment;		/* that of its bridges, or one of its own */
+	int order;		/* its place in the lab's links */
+	int segment;		/* that of its bridge, or one of its own */
 	const char *instance;	/* of `for`, for errors: "n=7"; or NULL */
 	struct text *endpoints; /* as written */
 	int n_endpoints;
@@ -304,6 +322,7 @@ struct lab {
 	int n_nodes;
 	struct link **links;
 	int n_links;
+	int n_segments;				 /* numbered from 1 */
 	struct names *node_index, *bridge_index; /* lab_node(), lab_bridge() */
 };
 
@@ -323,8 +342,14 @@ int lab_load(struct arena *arena, const char *path, const struct lab_options *op
 struct node *lab_node(const struct lab *lab, const char *name);
 struct bridge *lab_bridge(const struct lab *lab, const char *name);
 struct iface *node_iface(const struct node *node, const char *name);
-/* Interfaces that see each other's frames have one number; 0: plugged into nothing. */
-int iface_segment(const struct iface *iface);
+/* vlan.c */
+bool port_says(const struct port *port);
+/* The first of its keys in the file. */
+struct pos port_pos(const struct port *port);
+/* The bridge that an interface is a port of, or NULL, and what is said of that port. */
+const struct bridge *iface_port(const struct iface *iface, const struct port **ret_port);
+/* Bytes; 0: the kernel's 1500. */
+unsigned iface_mtu(const struct iface *iface);
 
 /* JSON Schema (draft 2020-12) of the whole vocabulary, from the same tables. */
 int schema_write(const struct node_kinds *kinds, struct strbuf *out);

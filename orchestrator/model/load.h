@@ -154,6 +154,7 @@ PARSE_FN(parse_sysctls);
 PARSE_FN(parse_ready);
 PARSE_FN(parse_device);
 PARSE_FN(parse_iface_mac);
+PARSE_FN(parse_trunk);
 PARSE_FN(parse_positional); /* keeps the tree: the ends are known later */
 /* tap.c: those of tap: */
 PARSE_FN(parse_argv);
@@ -194,6 +195,8 @@ struct iface *nodes_add_iface(struct loader *loader, struct node *node, const st
 void wire_plug(struct loader *loader);
 /* The subnets of what an interface is plugged into, or NULL. */
 const struct subnets *wire_subnets(const struct iface *iface);
+/* vlan.c: VLANs of ports, sub-interfaces, and who sees whom. */
+void vlan_check(struct loader *loader);
 /* addr.c: addresses of both ends, and what may not be twice on a segment. */
 void addr_check(struct loader *loader);
 /* tap.c: what a tap: may say together; spec is the interface's mapping. */

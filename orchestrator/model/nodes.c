@@ -41,6 +41,7 @@ static void nodes_add_bridge(struct loader *loader, const struct tnode *key,
 	}
 	bridge->name = key->s;
 	bridge->pos = key->pos;
+	bridge->order = lab->n_bridges;
 	lab->bridges[lab->n_bridges++] = bridge;
 	names_put(loader->arena, lab->bridge_index, key->s)->thing = bridge;
 	value = tree_long_form(loader, expand_tree(loader, value), "subnet");
@@ -283,6 +284,7 @@ static void nodes_add_link(struct loader *loader, const struct tnode *key,
 	value = expand_tree(loader, tree_merge(loader, loader->defaults_link, value, vocab_link));
 	if (fields_parse(loader, &set, 1, value, key) && !link->n_endpoints)
 		return;
+	link->order = lab->n_links;
 	*ARENA_PUSH(loader->arena, lab->links, lab->n_links, loader->cap_links) = link;
 }
 

@@ -29,7 +29,7 @@ static bool refs_unsure(const struct node *node)
 static bool refs_neighbours(const struct node *other, const bool *marks)
 {
 	for (int i = 0; i < other->n_ifaces; i++) {
-		int segment = iface_segment(other->ifaces[i]);
+		int segment = other->ifaces[i]->segment;
 
 		if (segment && marks[segment])
 			return true;
@@ -58,7 +58,7 @@ static void refs_via(struct loader *loader, const struct node *node, struct rout
 	else if (route->via_node && !refs_unsure(node) && !refs_unsure(route->via_node) &&
 		 !refs_neighbours(route->via_node, marks))
 		(void)load_error(loader, route->via.pos,
-				 "%s is no neighbour of %s: no wire or bridge joins them",
+				 "%s is no neighbour of %s: no wire, bridge or VLAN joins them",
 				 route->via.s, node->name);
 }
 
@@ -67,12 +67,12 @@ static void refs_routes(struct loader *loader, struct node *node, bool *marks)
 	if (!node->n_routes)
 		return;
 	for (int i = 0; i < node->n_ifaces; i++)
-		marks[iface_segment(node->ifaces[i])] = true;
+		marks[node->ifaces[i]->segment] = true;
 	for (int i = 0; i < node->n_routes; i++)
 		if (!node->routes[i].via_ip.family)
 			refs_via(loader, node, &node->routes[i], marks);
 	for (int i = 0; i < node->n_ifaces; i++)
-		marks[iface_segment(node->ifaces[i])] = false;
+		marks[node->ifaces[i]->segment] = false;
 }
 
 /* NODE:PORT of ready: tcp. */
@@ -224,8 +224,7 @@ static void refs_late(struct loader *loader, const struct late *late)
 void refs_check(struct loader *loader)
 {
 	const struct lab *lab = loader->lab;
-	bool *marks = arena_calloc(loader->arena, (size_t)lab->n_bridges + (size_t)lab->n_links + 1,
-				   sizeof *marks);
+	bool *marks = arena_calloc(loader->arena, (size_t)lab->n_segments + 1, sizeof *marks);
 
 	for (int i = 0; i < lab->n_nodes && !diag_enough(loader->diags); i++) {
 		struct node *node = lab->nodes[i];

@@ -9,20 +9,16 @@
 
 #include "model/load.h"
 
-int iface_segment(const struct iface *iface)
-{
-	if (iface->bridge)
-		return iface->bridge->segment;
-	return iface->link ? iface->link->segment : 0;
-}
-
+/* A bridge's subnet is that of its ports that say nothing: not of other VLANs. */
 const struct subnets *wire_subnets(const struct iface *iface)
 {
-	if (iface->bridge)
-		return &iface->bridge->subnets;
-	if (!iface->link)
-		return NULL;
-	return iface->link->bridge ? &iface->link->bridge->subnets : &iface->link->subnets;
+	const struct port *port;
+	const struct bridge *bridge = iface_port(iface->parent ? iface->parent : iface, &port);
+	const struct link *link = iface->parent ? iface->parent->link : iface->link;
+
+	if (bridge)
+		return iface->segment == bridge->segment ? &bridge->subnets : NULL;
+	return link && iface->segment == link->segment ? &link->subnets : NULL;
 }
 
 static void wire_count_port(struct loader *loader, struct bridge *bridge, struct pos pos)
@@ -130,6 +126,12 @@ static struct iface *wire_iface(struct loader *loader, struct node *node, const 
 	}
 	if (!iface)
 		iface = nodes_add_iface(loader, node, &name, NULL);
+	if (iface->parent_name.s) {
+		(void)load_error(loader, at->pos,
+				 "%s:%s is a sub-interface of %s: no wire is plugged into it",
+				 node->name, iface->name, iface->parent_name.s);
+		return NULL;
+	}
 	if (iface->bridge)
 		(void)load_error(loader, at->pos, "%s:%s is plugged in twice (into %s, line %d)",
 				 node->name, iface->name, iface->bridge->name,
@@ -203,46 +205,6 @@ static void wire_plug_link(struct loader *loader, struct link *link)
 	}
 }
 
-static int wire_root(int *parents, int i)
-{
-	while (parents[i] != i) {
-		parents[i] = parents[parents[i]];
-		i = parents[i];
-	}
-	return i;
-}
-
-/* Bridges that wires join are one segment; so is each wire without a bridge. */
-static void wire_number_segments(struct loader *loader)
-{
-	const struct lab *lab = loader->lab;
-	int *parents = arena_calloc(loader->arena, (size_t)lab->n_bridges + 1, sizeof *parents);
-
-	for (int i = 0; i < lab->n_bridges; i++)
-		parents[i + 1] = lab->bridges[i]->segment = i + 1;
-	for (int i = 0; i < lab->n_links; i++) {
-		struct link *link = lab->links[i];
-
-		link->segment = 0;
-		for (int k = 0; k < link->n_ends; k++) {
-			if (!link->ends[k].bridge)
-				continue;
-			if (link->segment)
-				parents[wire_root(parents, link->ends[k].bridge->segment)] =
-					wire_root(parents, link->segment);
-			link->segment = link->ends[k].bridge->segment;
-		}
-	}
-	for (int i = 0; i < lab->n_links; i++) {
-		struct link *link = lab->links[i];
-
-		link->segment =
-			link->segment ? wire_root(parents, link->segment) : lab->n_bridges + 1 + i;
-	}
-	for (int i = 0; i < lab->n_bridges; i++)
-		lab->bridges[i]->segment = wire_root(parents, i + 1);
-}
-
 static void wire_check_node(struct loader *loader, const struct node *node)
 {
 	loader->diags->instance = node->repeated ? node->name : NULL;
@@ -250,11 +212,15 @@ static void wire_check_node(struct loader *loader, const struct node *node)
 		const struct iface *iface = node->ifaces[i];
 
 		if (iface->bridge || iface->link || iface->broken || node->unwired ||
-		    str_eq(iface->name, "lo") || iface->tap.source != TAP_CREATE)
+		    iface->parent_name.s || str_eq(iface->name, "lo") ||
+		    iface->tap.source != TAP_CREATE)
 			continue;
 		(void)load_error(loader, iface->pos, "%s:%s is plugged into nothing", node->name,
 				 iface->name);
-		diag_hint(loader->diags, "give it a bridge: or an end of a wire in links:");
+		diag_hint(loader->diags,
+			  iface->port.vlan ? "parent: makes it a sub-interface; else give it "
+					     "a bridge: or an end of a wire in links:"
+					   : "give it a bridge: or an end of a wire in links:");
 	}
 }
 
@@ -273,7 +239,6 @@ void wire_plug(struct loader *loader)
 		loader->diags->instance = lab->links[i]->instance;
 		wire_plug_link(loader, lab->links[i]);
 	}
-	wire_number_segments(loader);
 	for (int i = 0; i < lab->n_nodes && !diag_enough(loader->diags); i++)
 		wire_check_node(loader, lab->nodes[i]);
 	loader->diags->instance = NULL;

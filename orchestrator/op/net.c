@@ -124,6 +124,7 @@ static const struct rec bridge_table[] = {
 	REC(REC_MAC, struct op_bridge, mac),
 	REC(REC_BOOL, struct op_bridge, stp),
 	REC(REC_BOOL, struct op_bridge, mcast_snooping),
+	REC(REC_BOOL, struct op_bridge, vlan_filtering),
 	REC_END,
 };
 
@@ -140,6 +141,7 @@ static void bridge_encode(const struct ctx *ctx, uint32_t i, struct nlbatch *bat
 			   .mac = &bridge->mac,
 			   .stp = bridge->stp,
 			   .mcast_snooping = bridge->mcast_snooping,
+			   .vlan_filtering = bridge->vlan_filtering,
 			   .up = true,
 		   });
 }
@@ -152,6 +154,8 @@ static void bridge_describe(const struct plan *plan, const struct step *step, st
 	(void)plan;
 	strbuf_printf(out, "bridge %s  ifindex %u  %s  stp %s", bridge->name, bridge->ifindex,
 		      mac_text(&bridge->mac, mac), bridge->stp ? "on" : "off");
+	if (bridge->vlan_filtering)
+		strbuf_puts(out, "  vlan filtering");
 }
 
 const struct op op_bridge = {

@@ -120,7 +120,10 @@ struct op {
 
 extern const struct op op_hook, op_netns, op_mounts, op_sysctl, op_bridge, op_veth, op_tap, op_port,
 	op_hostport, op_link, op_addr, op_route, op_altname, op_cell, op_exec, op_proc, op_ready,
-	op_disk, op_file;
+	op_disk, op_file, op_subif, op_vlans;
+
+/* Ranges of VLANs, for tables of arguments. */
+extern const struct rec op_vlan_table[];
 
 const struct op *op_of(const struct step *step);
 

@@ -11,7 +11,7 @@ static const struct op *const ops[OP_COUNT] = {
 	[OP_LINK] = &op_link,	    [OP_ADDR] = &op_addr,     [OP_ROUTE] = &op_route,
 	[OP_ALTNAME] = &op_altname, [OP_CELL] = &op_cell,     [OP_EXEC] = &op_exec,
 	[OP_PROC] = &op_proc,	    [OP_READY] = &op_ready,   [OP_DISK] = &op_disk,
-	[OP_FILE] = &op_file,
+	[OP_FILE] = &op_file,	    [OP_SUBIF] = &op_subif,   [OP_VLANS] = &op_vlans,
 };
 
 const struct op *op_of(const struct step *step)
@@ -37,6 +37,9 @@ static const struct rec iface_table[] = {
 	REC(REC_U32, struct plan_iface, space),
 	REC(REC_U32, struct plan_iface, ifindex),
 	REC(REC_STR, struct plan_iface, peer),
+	REC(REC_STR, struct plan_iface, port),
+	REC(REC_U32, struct plan_iface, port_space),
+	REC(REC_U32, struct plan_iface, port_ifindex),
 	REC(REC_MAC, struct plan_iface, mac),
 	REC_SUBS(struct plan_iface, addrs, n_addrs, address_table, struct plan_address),
 	REC(REC_U32, struct plan_iface, queues),
@@ -122,6 +125,12 @@ static bool tap_fits(const struct plan *plan, const struct op_tap *tap)
 					    : tap->source == TAP_MADE && tap->name;
 }
 
+/* What a message holds. */
+static bool vlans_fit(int n)
+{
+	return n <= OP_VLANS_MAX;
+}
+
 /* Indexes and fds of one step are within the plan. */
 static bool step_fits(const struct plan *plan, const struct step *step)
 {
@@ -148,6 +157,8 @@ static bool step_fits(const struct plan *plan, const struct step *step)
 		return veth->name && veth->peer_name && veth->space < spaces &&
 		       veth->peer_space < spaces;
 	}
+	case OP_VLANS:
+		return vlans_fit(((const struct op_vlans *)step->args)->n_vlans);
 	case OP_EXEC:
 		return step_is(plan, ((const struct op_exec *)step->args)->cell_step, OP_CELL);
 	case OP_PROC: {
@@ -195,7 +206,8 @@ static bool plan_fits(const struct plan *plan)
 			    !node->ifaces[k].peer ||
 			    (node->ifaces[k].tap_step >= 0 &&
 			     !step_is(plan, (uint32_t)node->ifaces[k].tap_step, OP_TAP)) ||
-			    node->ifaces[k].space >= (uint32_t)plan->n_spaces)
+			    node->ifaces[k].space >= (uint32_t)plan->n_spaces ||
+			    node->ifaces[k].port_space >= (uint32_t)plan->n_spaces)
 				return false;
 	}
 	for (int i = 0; i < plan->n_steps; i++)

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/ip.h"
 #include "base/rec.h"
+#include "base/vlan.h"
 
 /* In strings of commands: replaced when the program is started. */
 #define STEP_DIR                                                                                   \
@@ -55,6 +56,8 @@ enum op_id {
 	OP_ADDR,
 	OP_ROUTE,
 	OP_ALTNAME,
+	OP_SUBIF,
+	OP_VLANS,
 	OP_CELL,
 	OP_EXEC,
 	OP_PROC,
@@ -93,6 +96,7 @@ struct op_bridge {
 	uint32_t ifindex, mtu, ageing_ms;
 	struct mac mac;
 	bool stp, mcast_snooping;
+	bool vlan_filtering; /* and no port is in a VLAN by itself */
 };
 
 struct op_veth {
@@ -160,6 +164,8 @@ struct op_hostport { /* our device in the host's namespace becomes a port of the
 	uint32_t mtu;
 	uint32_t txqueuelen; /* frames; 0: the kernel's */
 	bool tap;
+	struct vlan *vlans; /* none: the host's bridge gives it one */
+	int n_vlans;
 };
 
 struct op_link { /* an existing link: mtu, address generation off, forwarding, up */
@@ -183,6 +189,22 @@ struct op_route {
 struct op_altname {
 	const char *name, *altname;
 	uint32_t ifindex;
+};
+
+struct op_subif { /* a device for the frames of another that have a tag */
+	const char *name, *parent_name;
+	uint32_t ifindex, parent, vlan;
+	struct mac mac;
+	uint32_t mtu; /* 0: the parent's */
+};
+
+#define OP_VLANS_MAX 64 /* ranges, in one step: a message has its limits */
+struct op_vlans {	/* what a port of a bridge carries */
+	const char *name;
+	uint32_t ifindex;
+	bool given; /* in the file; else it is the default */
+	struct vlan *vlans;
+	int n_vlans;
 };
 
 struct op_hook {
@@ -252,6 +274,8 @@ struct plan_iface {
 	const char *ifname; /* the device's name in the kernel */
 	uint32_t space, ifindex;
 	const char *peer; /* "lan1", "r2:eth1" */
+	const char *port; /* of a bridge, in port_space; NULL: none */
+	uint32_t port_space, port_ifindex;
 	struct mac mac;
 	struct plan_address *addrs;
 	int n_addrs;

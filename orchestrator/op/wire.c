@@ -145,10 +145,15 @@ const struct op op_port = {
  * namespace of the lab, a TAP's fds); the undo is there to be prompt and to be sure. */
 
 static const struct rec hostport_table[] = {
-	REC(REC_STR, struct op_hostport, name),	   REC(REC_STR, struct op_hostport, bridge),
-	REC(REC_STR, struct op_hostport, altname), REC(REC_MAC, struct op_hostport, mac),
-	REC(REC_U32, struct op_hostport, mtu),	   REC(REC_U32, struct op_hostport, txqueuelen),
-	REC(REC_BOOL, struct op_hostport, tap),	   REC_END,
+	REC(REC_STR, struct op_hostport, name),
+	REC(REC_STR, struct op_hostport, bridge),
+	REC(REC_STR, struct op_hostport, altname),
+	REC(REC_MAC, struct op_hostport, mac),
+	REC(REC_U32, struct op_hostport, mtu),
+	REC(REC_U32, struct op_hostport, txqueuelen),
+	REC(REC_BOOL, struct op_hostport, tap),
+	REC_SUBS(struct op_hostport, vlans, n_vlans, op_vlan_table, struct vlan),
+	REC_END,
 };
 
 int host_link(const char *name, const char *kind, const struct mac *mac, struct err *err)
@@ -173,6 +178,48 @@ int host_link(const char *name, const char *kind, const struct mac *mac, struct 
 	return r;
 }
 
+/* The host's bridge filters already, or we would have to change what is the host's. */
+static int host_filters(const char *bridge, struct err *err)
+{
+	struct arena arena;
+	struct nlr_link link;
+	int r = arena_init(&arena, (size_t)16 << 20, err);
+
+	if (r < 0)
+		return r;
+	r = nlr_link_find(&arena, bridge, &link, err);
+	if (r > 0 && !link.vlan_filtering)
+		r = err_set(err, -EOPNOTSUPP,
+			    "the host's bridge %s does not filter VLANs, and is not ours to change "
+			    "(ip link set %s type bridge vlan_filtering 1)",
+			    bridge, bridge);
+	arena_free(&arena);
+	return r < 0 ? r : 0;
+}
+
+/* A port that says its VLANs is up when it has them, and no others. */
+static void hostport_encode(struct nlbatch *batch, uint32_t i, const struct op_hostport *port,
+			    uint32_t self, uint32_t bridge)
+{
+	if (port->tap)
+		nlb_noqueue(batch, i, self);
+	nlb_link_set(batch, i,
+		     &(struct nlb_link_set){
+			     .ifindex = self,
+			     .master = bridge,
+			     .mtu = port->mtu,
+			     .txqueuelen = port->txqueuelen,
+			     .no_link_local = true,
+			     .up = !port->n_vlans,
+		     });
+	if (port->n_vlans) {
+		nlb_no_vlans(batch, i, self);
+		nlb_vlans(batch, i, self, port->vlans, port->n_vlans);
+		nlb_link_set(batch, i, &(struct nlb_link_set){ .ifindex = self, .up = true });
+	}
+	nlb_altname(batch, i, self, port->altname);
+}
+
 static int hostport_apply(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_hostport *port = ctx_step(ctx, i)->args;
@@ -185,19 +232,10 @@ static int hostport_apply(struct ctx *ctx, uint32_t i, struct err *err)
 			  : host_link(port->name, port->tap ? "tun" : "veth", &port->mac, err);
 	if (self < 0)
 		return self;
+	if (port->n_vlans && host_filters(port->bridge, err) < 0)
+		return err->code;
 	ctx->slots[i].ifindex = (uint32_t)self;
-	if (port->tap)
-		nlb_noqueue(&ctx->batch, i, (uint32_t)self);
-	nlb_link_set(&ctx->batch, i,
-		     &(struct nlb_link_set){
-			     .ifindex = (uint32_t)self,
-			     .master = (uint32_t)bridge,
-			     .mtu = port->mtu,
-			     .txqueuelen = port->txqueuelen,
-			     .no_link_local = true,
-			     .up = true,
-		     });
-	nlb_altname(&ctx->batch, i, (uint32_t)self, port->altname);
+	hostport_encode(&ctx->batch, i, port, (uint32_t)self, (uint32_t)bridge);
 	err->msg[0] = '\0';
 	self = nlb_flush(&ctx->batch, nl, io_now_ms() + HOST_MS, err);
 	return self < 0
@@ -229,6 +267,10 @@ static void hostport_describe(const struct plan *plan, const struct step *step, 
 	(void)plan;
 	strbuf_printf(out, "%s (%s) a port of the host's %s", port->name, port->altname,
 		      port->bridge);
+	if (port->n_vlans) {
+		strbuf_puts(out, "  ");
+		vlans_text(port->vlans, port->n_vlans, out);
+	}
 }
 
 const struct op op_hostport = {

@@ -14,23 +14,46 @@ struct segs {
 	int n, cap;
 };
 
-static void segs_add(struct planner *planner, struct segs *segs, struct seg *seg)
+static void seg_add(struct planner *planner, struct segs *segs, int segment,
+		    const struct subnets *subnets, struct pos pos)
 {
-	if (segs->n && segs->v[segs->n - 1] == seg)
-		return;
-	*ARENA_PUSH(planner->arena, segs->v, segs->n, segs->cap) = seg;
-}
+	struct seg *seg = &planner->segs[segment];
 
-static void seg_subnets(struct seg *seg, const struct subnets *subnets)
-{
-	if (subnets->mode == SUBNET_NONE)
+	if (!seg->pos.line) {
+		seg->pos = pos;
+		*ARENA_PUSH(planner->arena, segs->v, segs->n, segs->cap) = seg;
+	}
+	if (subnets && subnets->mode == SUBNET_NONE)
 		seg->none = true;
-	for (int i = 0; i < subnets->n; i++) {
+	for (int i = 0; subnets && i < subnets->n; i++) {
 		struct ip *sub = subnets->v[i].family == 4 ? &seg->sub4 : &seg->sub6;
 
 		if (!sub->family)
 			*sub = subnets->v[i];
 	}
+}
+
+static bool spec_wants(const struct addrs *spec)
+{
+	return spec->mode == ADDRS_UNSET || spec->mode == ADDRS_AUTO;
+}
+
+/* That of an interface, when it is not a bridge's or link's own: a VLAN's, which is plain layer 2
+ * where its bridge is. */
+static void seg_add_vlan(struct planner *planner, struct segs *segs, const struct iface *iface)
+{
+	static const struct subnets none = { .mode = SUBNET_NONE };
+	struct seg *seg = &planner->segs[iface->segment];
+	const struct port *port;
+	const struct bridge *bridge = iface_port(iface->parent ? iface->parent : iface, &port);
+
+	if (!seg->pos.line)
+		seg->vlan = true;
+	if (seg->vlan)
+		seg_add(planner, segs, iface->segment,
+			bridge && bridge->subnets.mode == SUBNET_NONE ? &none : NULL, iface->pos);
+	seg->wanted4 = seg->wanted4 || spec_wants(&iface->ipv4);
+	seg->wanted6 = seg->wanted6 || spec_wants(&iface->ipv6);
 }
 
 static int by_place(const void *a, const void *b)
@@ -46,35 +69,22 @@ static int by_place(const void *a, const void *b)
 
 static struct segs segs_of(struct planner *planner)
 {
+	const struct lab *lab = planner->lab;
 	struct segs segs = { 0 };
-	int n = 0;
 
-	for (int i = 0; i < planner->n_brs; i++) {
-		struct br *br = planner->brs[i];
-
-		if (br->bridge)
-			seg_subnets(br->seg, &br->bridge->subnets);
-		else
-			seg_subnets(br->seg, &br->link->subnets);
-		segs_add(planner, &segs, br->seg);
-	}
-	for (int i = 0; i < planner->lab->n_links; i++) {
-		const struct link *link = planner->lab->links[i];
-		const struct iface *iface =
-			link->ends[0].iface ? link->ends[0].iface : link->ends[1].iface;
-		struct dev *dev = iface ? planner_dev(planner, iface) : NULL;
-
-		if (!dev || dev->br)
-			continue;
-		seg_subnets(dev->seg, &link->subnets);
-		segs_add(planner, &segs, dev->seg);
-	}
+	for (int i = 0; i < lab->n_bridges; i++)
+		seg_add(planner, &segs, lab->bridges[i]->segment, &lab->bridges[i]->subnets,
+			lab->bridges[i]->pos);
+	for (int i = 0; i < lab->n_links; i++)
+		if (!lab->links[i]->bridge)
+			seg_add(planner, &segs, lab->links[i]->segment, &lab->links[i]->subnets,
+				lab->links[i]->pos);
+	for (int n = 0; n < lab->n_nodes; n++)
+		for (int i = 0; i < lab->nodes[n]->n_ifaces; i++)
+			if (lab->nodes[n]->ifaces[i]->segment)
+				seg_add_vlan(planner, &segs, lab->nodes[n]->ifaces[i]);
 	if (segs.n)
 		qsort(segs.v, (size_t)segs.n, sizeof *segs.v, by_place);
-	for (int i = 0; i < segs.n; i++) /* joined bridges share one */
-		if (i == 0 || segs.v[i] != segs.v[i - 1])
-			segs.v[n++] = segs.v[i];
-	segs.n = n;
 	return segs;
 }
 
@@ -112,7 +122,8 @@ static void pool_family(struct planner *planner, struct segs *segs, const struct
 		struct ip *sub = pool->family == 4 ? &seg->sub4 : &seg->sub6, want;
 		bool taken;
 
-		if (sub->family || seg->none)
+		if (sub->family || seg->none ||
+		    (seg->vlan && !(pool->family == 4 ? seg->wanted4 : seg->wanted6)))
 			continue;
 		do {
 			want = ip_subnet(pool, prefix, next++);
@@ -177,13 +188,6 @@ static void dev_given(struct planner *planner, struct dev *dev, uint8_t family)
 	}
 }
 
-static bool dev_wants(const struct dev *dev, uint8_t family)
-{
-	enum addrs_mode mode = dev_spec(dev, family)->mode;
-
-	return mode == ADDRS_UNSET || mode == ADDRS_AUTO;
-}
-
 /* Numbers the members of one domain in order, skipping what is given. */
 static void number_seg(struct planner *planner, const struct seg *seg, struct member *members,
 		       int n, uint8_t family)
@@ -210,7 +214,7 @@ static void number_seg(struct planner *planner, const struct seg *seg, struct me
 	for (int i = 0; i < n; i++) {
 		struct ip ip;
 
-		if (!dev_wants(members[i].dev, family))
+		if (!spec_wants(dev_spec(members[i].dev, family)))
 			continue;
 		do {
 			ip = next <= ip_hosts(sub) ? ip_nth(sub, next++) : (struct ip){ 0 };

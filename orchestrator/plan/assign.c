@@ -157,11 +157,10 @@ const char *planner_name(const struct planner *planner, char letter, int *n)
 	return name;
 }
 
-static struct br *add_br(struct planner *planner, struct seg *seg)
+static struct br *add_br(struct planner *planner)
 {
 	struct br *br = arena_alloc(planner->arena, sizeof *br);
 
-	br->seg = seg;
 	*ARENA_PUSH(planner->arena, planner->brs, planner->n_brs, planner->cap_brs) = br;
 	return br;
 }
@@ -187,7 +186,7 @@ static void assign_bridges(struct planner *planner)
 
 	for (int i = 0; i < lab->n_bridges; i++) {
 		const struct bridge *bridge = lab->bridges[i];
-		struct br *br = add_br(planner, arena_alloc(planner->arena, sizeof(struct seg)));
+		struct br *br = add_br(planner);
 
 		if (!bridge->host.s)
 			check_bridge_name(planner, bridge);
@@ -195,21 +194,10 @@ static void assign_bridges(struct planner *planner)
 		br->label = bridge->name;
 		br->mtu = bridge->mtu;
 		br->host = bridge->host.s;
-		br->seg->pos = bridge->pos;
 		br->name = bridge->name;
 		br->ifindex = br->host ? 0 : planner->next_ifindex[SPACE_SWITCH]++;
 		br->mac = planner_mac(planner, bridge->name, "bridge");
 	}
-}
-
-/* Bridges joined by a link number their ends together. */
-static void join_segs(struct planner *planner, struct br *a, struct br *b)
-{
-	struct seg *old = b->seg;
-
-	for (int i = 0; i < planner->n_brs; i++)
-		if (planner->brs[i]->seg == old)
-			planner->brs[i]->seg = a->seg;
 }
 
 /* ---- links */
@@ -217,18 +205,16 @@ static void join_segs(struct planner *planner, struct br *a, struct br *b)
 static void plug(struct dev *dev, struct br *br)
 {
 	dev->br = br;
-	dev->seg = br->seg;
 	dev->peer_label = br->label;
 }
 
 /* Two ends, at most one of them a guest: a veth pair, or the guest's TAP in the node's namespace. */
-static void plug_pair(struct dev *a, struct dev *b, struct seg *seg)
+static void plug_pair(struct dev *a, struct dev *b)
 {
 	struct dev *guest = a->node->kind->guest ? a : b->node->kind->guest ? b : NULL;
 
 	a->peer = b;
 	b->peer = a;
-	a->seg = b->seg = seg;
 	a->peer_label = b->label;
 	b->peer_label = a->label;
 	if (guest) {
@@ -240,9 +226,9 @@ static void plug_pair(struct dev *a, struct dev *b, struct seg *seg)
 	}
 }
 
-static void assign_anonymous(struct planner *planner, const struct link *link, struct seg *seg)
+static void assign_anonymous(struct planner *planner, const struct link *link)
 {
-	struct br *br = add_br(planner, seg);
+	struct br *br = add_br(planner);
 	struct dev *ends[2] = { NULL, NULL };
 
 	br->link = link;
@@ -267,30 +253,21 @@ static void assign_anonymous(struct planner *planner, const struct link *link, s
 static void assign_link(struct planner *planner, const struct link *link)
 {
 	const struct end *ends = link->ends;
-	struct br *bridge = NULL;
-	struct seg *seg;
 	bool guests = true;
 
-	for (int e = 0; e < link->n_ends; e++) {
-		if (ends[e].bridge && bridge)
-			join_segs(planner, bridge, planner_br(planner, ends[e].bridge));
-		else if (ends[e].bridge)
-			bridge = planner_br(planner, ends[e].bridge);
+	for (int e = 0; e < link->n_ends; e++)
 		guests = guests && ends[e].iface && ends[e].iface->node->kind->guest;
-	}
-	if (bridge) { /* a wire to a bridge is a port of it; between two, kind_bridge_link() makes it */
+	if (link->bridge) { /* its port; a wire between two, kind_bridge_link() makes */
 		for (int e = 0; e < link->n_ends; e++)
 			if (ends[e].iface)
-				plug(planner_dev(planner, ends[e].iface), bridge);
+				plug(planner_dev(planner, ends[e].iface),
+				     planner_br(planner, link->bridge));
 		return;
 	}
-	seg = arena_alloc(planner->arena, sizeof *seg);
-	seg->pos = link->pos;
 	if (link->n_ends > 2 || guests)
-		assign_anonymous(planner, link, seg);
+		assign_anonymous(planner, link);
 	else if (ends[0].iface && ends[1].iface)
-		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface),
-			  seg);
+		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface));
 }
 
 /* ---- names, indexes, MACs, fds */
@@ -383,18 +360,29 @@ static void assign_vhost(struct dev *dev, int *guest_fd)
 	*guest_fd += (int)dev->queues;
 }
 
+/* A sub-interface has its parent's MAC, as in real routers: VLANs are worlds of their own. */
+static void assign_mac(struct planner *planner, struct dev *dev)
+{
+	const struct dev *of = dev->parent && !dev->iface->mac_given ? dev->parent : dev;
+
+	dev->mac = of->iface->mac_given ? of->iface->mac
+					: planner_mac(planner, of->node->name, of->iface->name);
+}
+
 static void assign_dev(struct planner *planner, struct dev *dev, int *guest_fd)
 {
 	const struct iface *iface = dev->iface;
-	const struct bridge *bridge = dev->br ? dev->br->bridge : NULL;
-	bool lo = dev_is_lo(dev);
+	bool lo;
 
-	dev->mac =
-		iface->mac_given ? iface->mac : planner_mac(planner, dev->node->name, iface->name);
-	dev->mtu = iface->mtu			     ? iface->mtu
-		   : iface->link && iface->link->mtu ? iface->link->mtu
-		   : bridge			     ? bridge->mtu
-						     : 0;
+	if (iface->parent) {
+		dev->parent = planner_dev(planner, iface->parent);
+		dev->peer_label = arena_printf(planner->arena, "%s vlan %u", iface->parent->name,
+					       iface->port.vlan);
+	}
+	lo = dev_is_lo(dev);
+	assign_mac(planner, dev);
+	dev->mtu = iface_mtu(iface);
+	dev->seg = iface->segment ? &planner->segs[iface->segment] : NULL;
 	if (dev->br)
 		assign_port(planner, dev);
 	if (dev->node->kind->guest) {
@@ -422,6 +410,8 @@ void plan_assign(struct planner *planner)
 		arena_calloc(planner->arena, (size_t)planner->plan->n_spaces, sizeof(uint32_t));
 	for (int s = 0; s < planner->plan->n_spaces; s++)
 		planner->next_ifindex[s] = s == SPACE_SWITCH ? IFINDEX_SWITCH : IFINDEX_FIRST;
+	planner->segs =
+		arena_calloc(planner->arena, (size_t)lab->n_segments + 1, sizeof *planner->segs);
 	assign_bridges(planner);
 	for (int i = 0; i < lab->n_links; i++)
 		assign_link(planner, lab->links[i]);

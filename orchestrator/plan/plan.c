@@ -1,8 +1,8 @@
 /* plan.c - the order of things, from the first hook to the last wait.
  *
- *   lab hook ─▶ namespaces ─▶ hosts ─▶ switch: bridges, TAPs ─▶ nodes, a batch each ─▶ names of
- *   ports ─▶ ports on the host ─▶ interface hooks ─▶ disks, files ─▶ cells ─▶ nodes' programs, by
- *   wait-for
+ *   lab hook ─▶ namespaces ─▶ hosts ─▶ switch: bridges, TAPs ─▶ nodes, a batch each ─▶ VLANs and
+ *   names of ports ─▶ ports on the host ─▶ interface hooks ─▶ disks, files ─▶ cells ─▶ nodes'
+ *   programs, by wait-for
  */
 #include "plan/plan.h"
 
@@ -115,6 +115,9 @@ static void show_dev(struct planner *planner, const struct dev *dev, struct plan
 			   : dev->peer	       ? dev->peer->ifindex
 					       : 0,
 		.peer = dev->peer_label,
+		.port = dev->br ? dev->port_name : NULL,
+		.port_space = dev->br && dev->br->host ? SPACE_HOST : SPACE_SWITCH,
+		.port_ifindex = dev->port_ifindex,
 		.mac = dev->mac,
 		.n_addrs = dev->n_addrs,
 		.addrs = arena_calloc(planner->arena, (size_t)dev->n_addrs,
@@ -194,6 +197,7 @@ int plan_make(struct arena *arena, const struct lab *lab, const struct assume *a
 	for (int n = 0; n < lab->n_nodes; n++)
 		if (!lab->nodes[n]->kind->guest)
 			kind_netns(&planner, &planner.nodes[n]);
+	kind_port_vlans(&planner);
 	kind_altnames(&planner);
 	kind_host_veths(&planner);
 	kind_programs(&planner);

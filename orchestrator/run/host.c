@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "run/run.h"
 #include "sys/nlr.h"
+#include "sys/probe.h"
 #include "sys/vhost.h"
 
 #define FDS_SPARE     256 /* beside the planned ones: consoles, clients, files for a moment */
@@ -141,6 +142,61 @@ static int vhost_device(const struct plan *plan, struct err *err)
 	return 0;
 }
 
+static const struct step *earlier(const struct step *a, const struct step *b)
+{
+	if (!a)
+		return b;
+	return b->line < a->line || (b->line == a->line && b->col < a->col) ? b : a;
+}
+
+/* The places in the file that first ask for VLANs on ports and for sub-interfaces; NULL: none. */
+static void first_vlans(const struct plan *plan, const struct step **ret_port,
+			const struct step **ret_subif)
+{
+	*ret_port = *ret_subif = NULL;
+	for (int i = 0; i < plan->n_steps; i++) {
+		const struct step *step = &plan->steps[i];
+
+		if ((step->op == OP_VLANS && ((const struct op_vlans *)step->args)->given) ||
+		    (step->op == OP_HOSTPORT && ((const struct op_hostport *)step->args)->n_vlans))
+			*ret_port = earlier(*ret_port, step);
+		else if (step->op == OP_SUBIF)
+			*ret_subif = earlier(*ret_subif, step);
+	}
+}
+
+/* Tried for real, in namespaces that end with the try; only where the lab has VLANs. */
+static int vlans(const struct plan *plan, struct err *err)
+{
+	const struct step *port, *subif, *first;
+	struct probe probe;
+	int r;
+
+	first_vlans(plan, &port, &subif);
+	if (!port && !subif)
+		return 0;
+	r = probe_vlans(&probe, err);
+	if (r < 0)
+		return r;
+	if (probe.vlan_filtering == 0)
+		port = NULL;
+	if (probe.vlan == 0)
+		subif = NULL;
+	if (!port && !subif)
+		return 0;
+	first = !port ? subif : !subif ? port : earlier(port, subif);
+	if (first == port)
+		r = err_set(err, probe.vlan_filtering,
+			    "the lab has VLANs on bridges, and this kernel's bridges filter none "
+			    "(a kernel with CONFIG_BRIDGE_VLAN_FILTERING)");
+	else
+		r = err_set(err, probe.vlan,
+			    "the lab has sub-interfaces, and this kernel has none (modprobe 8021q, "
+			    "or a kernel with CONFIG_VLAN_8021Q)");
+	err_at(err, first->line, first->col);
+	return r;
+}
+
 int run_host(const struct plan *plan, struct err *err)
 {
 	int r = 0;
@@ -158,6 +214,8 @@ int run_host(const struct plan *plan, struct err *err)
 		r = vhost_device(plan, err);
 	if (r == 0)
 		r = host_bridges(plan, err);
+	if (r == 0)
+		r = vlans(plan, err);
 	if (r == 0)
 		r = open_files(plan, err);
 	if (r < 0 && !err->status)

@@ -86,6 +86,36 @@ static void nlr_close(struct nlr_reader *reader)
 
 /* ---- links */
 
+static int by_ifindex(const void *a, const void *b)
+{
+	const struct nlr_link *x = a, *y = b;
+
+	return x->ifindex < y->ifindex ? -1 : x->ifindex > y->ifindex;
+}
+
+static struct nlr_link *view_link(const struct nlr_view *view, uint32_t ifindex)
+{
+	struct nlr_link key = { .ifindex = ifindex };
+
+	if (!view->n_links)
+		return NULL;
+	return bsearch(&key, view->links, (size_t)view->n_links, sizeof key, by_ifindex);
+}
+
+/* What is particular to bridges and sub-interfaces. */
+static void link_kind(struct nlattr *attr, struct nlr_link *link)
+{
+	struct nlattr *bridge[IFLA_BR_MAX + 1], *vlan[IFLA_VLAN_MAX + 1];
+
+	if (str_eq(link->kind, "bridge") &&
+	    nla_parse_nested(bridge, IFLA_BR_MAX, attr, NULL) == 0 &&
+	    bridge[IFLA_BR_VLAN_FILTERING])
+		link->vlan_filtering = nla_get_u8(bridge[IFLA_BR_VLAN_FILTERING]) != 0;
+	if (str_eq(link->kind, "vlan") && nla_parse_nested(vlan, IFLA_VLAN_MAX, attr, NULL) == 0 &&
+	    vlan[IFLA_VLAN_ID])
+		link->vlan = nla_get_u16(vlan[IFLA_VLAN_ID]);
+}
+
 static uint32_t tun_number(struct nlattr *attrs[], int of)
 {
 	return attrs[of] ? nla_get_u32(attrs[of]) : 0;
@@ -131,6 +161,8 @@ static void link_info(struct nlattr *attr, struct nlr_link *link)
 		link->port_state = nla_get_u8(port[IFLA_BRPORT_STATE]);
 	if (str_eq(link->kind, "tun"))
 		link_tun(info[IFLA_INFO_DATA], &link->tun);
+	if (info[IFLA_INFO_DATA])
+		link_kind(info[IFLA_INFO_DATA], link);
 }
 
 /* What libnl has no names for. */
@@ -143,6 +175,8 @@ static void link_more(struct arena *arena, struct nl_msg *msg, struct nlr_link *
 		return;
 	if (attrs[IFLA_LINKINFO])
 		link_info(attrs[IFLA_LINKINFO], link);
+	if (link->vlan && attrs[IFLA_LINK])
+		link->parent = nla_get_u32(attrs[IFLA_LINK]);
 	if (!attrs[IFLA_PROP_LIST])
 		return;
 	nla_for_each_nested(name, attrs[IFLA_PROP_LIST], left)
@@ -179,6 +213,36 @@ static void link_fill(struct arena *arena, struct rtnl_link *from, struct nlr_li
 	link->tx_bytes = rtnl_link_get_stat(from, RTNL_LINK_TX_BYTES);
 	link->rx_dropped = rtnl_link_get_stat(from, RTNL_LINK_RX_DROPPED);
 	link->tx_dropped = rtnl_link_get_stat(from, RTNL_LINK_TX_DROPPED);
+}
+
+/* The VLANs of a port, from a message of the bridge's family; ranges come as two of a pair. */
+static void take_vlans(struct nlr_reader *reader, struct nl_msg *msg)
+{
+	const struct ifinfomsg *header = nlmsg_data(nlmsg_hdr(msg));
+	struct nlr_link *link = view_link(reader->view, (uint32_t)header->ifi_index);
+	struct nlattr *attrs[IFLA_MAX + 1], *attr;
+	int left, cap = 0;
+
+	if (!link || !link->master ||
+	    nlmsg_parse(nlmsg_hdr(msg), sizeof *header, attrs, IFLA_MAX, NULL) < 0 ||
+	    !attrs[IFLA_AF_SPEC])
+		return;
+	nla_for_each_nested(attr, attrs[IFLA_AF_SPEC], left)
+	{
+		const struct bridge_vlan_info *info = nla_data(attr);
+
+		if (nla_type(attr) != IFLA_BRIDGE_VLAN_INFO || nla_len(attr) < (int)sizeof *info)
+			continue;
+		if (info->flags & BRIDGE_VLAN_INFO_RANGE_END && link->n_vlans) {
+			link->vlans[link->n_vlans - 1].last = info->vid;
+			continue;
+		}
+		*ARENA_PUSH(reader->arena, link->vlans, link->n_vlans, cap) =
+			(struct vlan){ .first = info->vid,
+				       .last = info->vid,
+				       .untagged = info->flags & BRIDGE_VLAN_INFO_UNTAGGED,
+				       .pvid = info->flags & BRIDGE_VLAN_INFO_PVID };
+	}
 }
 
 static void take_link(struct nl_object *object, void *arg)
@@ -258,6 +322,11 @@ static int nlr_message(struct nl_msg *msg, void *arg)
 	uint16_t type = nlmsg_hdr(msg)->nlmsg_type;
 	int before = reader->view->n_links, r;
 
+	if (type == RTM_NEWLINK &&
+	    ((const struct ifinfomsg *)nlmsg_data(nlmsg_hdr(msg)))->ifi_family == AF_BRIDGE) {
+		take_vlans(reader, msg);
+		return NL_OK;
+	}
 	if (type == RTM_NEWLINK)
 		r = nl_msg_parse(msg, take_link, reader);
 	else if (type == RTM_NEWADDR)
@@ -286,16 +355,25 @@ static int nlr_request(struct nlr_reader *reader, struct nl_msg *msg)
 	return r < 0 ? r : reader->failed;
 }
 
-static int nlr_dump(struct nlr_reader *reader, uint16_t type, const void *header, size_t size)
+/* more: IFLA_EXT_MASK, or 0. */
+static int nlr_dump_more(struct nlr_reader *reader, uint16_t type, const void *header, size_t size,
+			 uint32_t more)
 {
 	struct nl_msg *msg = nlmsg_alloc_simple(type, NLM_F_DUMP);
 	int r = msg ? nlmsg_append(msg, (void *)(uintptr_t)header, size, NLMSG_ALIGNTO)
 		    : -NLE_NOMEM;
 
+	if (r == 0 && more)
+		r = nla_put_u32(msg, IFLA_EXT_MASK, more);
 	if (r == 0)
 		r = nlr_request(reader, msg);
 	nlmsg_free(msg);
 	return r;
+}
+
+static int nlr_dump(struct nlr_reader *reader, uint16_t type, const void *header, size_t size)
+{
+	return nlr_dump_more(reader, type, header, size, 0);
 }
 
 /* Asks for one link by its index, or by either kind of name, and expects at most that one. */
@@ -314,22 +392,6 @@ static int nlr_ask_link(struct nlr_reader *reader, uint32_t ifindex, const char 
 }
 
 /* ---- the view */
-
-static int by_ifindex(const void *a, const void *b)
-{
-	const struct nlr_link *x = a, *y = b;
-
-	return x->ifindex < y->ifindex ? -1 : x->ifindex > y->ifindex;
-}
-
-static struct nlr_link *view_link(const struct nlr_view *view, uint32_t ifindex)
-{
-	struct nlr_link key = { .ifindex = ifindex };
-
-	if (!view->n_links)
-		return NULL;
-	return bsearch(&key, view->links, (size_t)view->n_links, sizeof key, by_ifindex);
-}
 
 /* Gives each link its addresses, in the kernel's order. */
 static void view_addrs(struct nlr_reader *reader)
@@ -351,6 +413,19 @@ static void view_addrs(struct nlr_reader *reader)
 			link->addrs[link->n_addrs++] = reader->addrs[i].ip;
 }
 
+/* VLANs are asked for where they mean something. */
+static int view_vlans(struct nlr_reader *reader)
+{
+	const struct ifinfomsg bridge = { .ifi_family = AF_BRIDGE };
+	bool some = false;
+
+	for (int i = 0; i < reader->view->n_links; i++)
+		some = some || reader->view->links[i].vlan_filtering;
+	return some ? nlr_dump_more(reader, RTM_GETLINK, &bridge, sizeof bridge,
+				    RTEXT_FILTER_BRVLAN_COMPRESSED)
+		    : 0;
+}
+
 static int view_read(struct nlr_reader *reader)
 {
 	struct ifinfomsg link = { .ifi_family = AF_UNSPEC };
@@ -368,7 +443,7 @@ static int view_read(struct nlr_reader *reader)
 		qsort(reader->view->links, (size_t)reader->view->n_links,
 		      sizeof *reader->view->links, by_ifindex);
 	view_addrs(reader);
-	return 0;
+	return view_vlans(reader);
 }
 
 int nlr_view(struct arena *arena, struct nlr_view *ret_view, struct err *err)

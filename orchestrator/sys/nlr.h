@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/ip.h"
+#include "base/vlan.h"
 
 struct nlr_tun { /* of a TAP, as anybody in its namespace is told */
 	bool told, vnet_hdr, persist, multi_queue;
@@ -18,9 +19,13 @@ struct nlr_tun { /* of a TAP, as anybody in its namespace is told */
 
 struct nlr_link {
 	uint32_t ifindex, master, mtu, group;
+	uint32_t parent, vlan;	 /* of kind "vlan" */
 	const char *name, *kind; /* kind: "veth", "bridge", "tun" …, "" when none */
 	struct mac mac;
 	bool up, carrier;
+	bool vlan_filtering; /* of a bridge */
+	struct vlan *vlans;  /* of a port of one that filters; of nlr_view() only */
+	int n_vlans;
 	uint8_t port_state; /* of a bridge's port: BR_STATE_* of linux/if_bridge.h */
 	const char **altnames;
 	int n_altnames;

@@ -365,6 +365,10 @@ void nlb_bridge(struct nlbatch *batch, uint32_t tag, const struct nlb_bridge *br
 	nlb_u8(batch, IFLA_BR_MCAST_SNOOPING, bridge->mcast_snooping);
 	nlb_u32_if(batch, IFLA_BR_STP_STATE, bridge->stp);
 	nlb_u32_if(batch, IFLA_BR_AGEING_TIME, bridge->ageing_ms / (1000 / USER_HZ));
+	if (bridge->vlan_filtering) {
+		nlb_u8(batch, IFLA_BR_VLAN_FILTERING, 1);
+		nlb_u16(batch, IFLA_BR_VLAN_DEFAULT_PVID, 0);
+	}
 	nlb_nest_end(batch, data);
 	nlb_nest_end(batch, info);
 }
@@ -402,6 +406,65 @@ void nlb_veth(struct nlbatch *batch, uint32_t tag, const struct nlb_veth_end *en
 	nlb_nest_end(batch, half);
 	nlb_nest_end(batch, data);
 	nlb_nest_end(batch, info);
+}
+
+void nlb_vlan_link(struct nlbatch *batch, uint32_t tag, const struct nlb_vlan_link *vlan)
+{
+	size_t info, data;
+
+	(void)nlb_newlink(batch, tag, vlan->ifindex, false, !vlan->ifindex);
+	nlb_str(batch, IFLA_IFNAME, vlan->name);
+	nlb_u32(batch, IFLA_LINK, vlan->parent);
+	nlb_mac(batch, vlan->mac);
+	nlb_u32_if(batch, IFLA_MTU, vlan->mtu);
+	info = nlb_nest(batch, IFLA_LINKINFO);
+	nlb_str(batch, IFLA_INFO_KIND, "vlan");
+	data = nlb_nest(batch, IFLA_INFO_DATA);
+	nlb_u16(batch, IFLA_VLAN_ID, vlan->vlan);
+	nlb_nest_end(batch, data);
+	nlb_nest_end(batch, info);
+}
+
+static void nlb_vlan_info(struct nlbatch *batch, uint32_t id, uint32_t flags)
+{
+	const struct bridge_vlan_info info = { .flags = (uint16_t)flags, .vid = (uint16_t)id };
+
+	nlb_put(batch, IFLA_BRIDGE_VLAN_INFO, &info, sizeof info);
+}
+
+/* A message to the port's bridge, which the kernel finds itself. */
+static void nlb_port_vlans(struct nlbatch *batch, uint16_t type, uint32_t tag, uint32_t ifindex,
+			   const struct vlan *v, int n)
+{
+	struct ifinfomsg *link = nlb_link(batch, type, 0, tag, ifindex);
+	size_t spec;
+
+	link->ifi_family = AF_BRIDGE;
+	spec = nlb_nest(batch, IFLA_AF_SPEC);
+	for (int i = 0; i < n; i++) {
+		uint32_t flags = (v[i].untagged ? BRIDGE_VLAN_INFO_UNTAGGED : 0) |
+				 (v[i].pvid ? BRIDGE_VLAN_INFO_PVID : 0);
+
+		if (v[i].first == v[i].last) {
+			nlb_vlan_info(batch, v[i].first, flags);
+			continue;
+		}
+		nlb_vlan_info(batch, v[i].first, flags | BRIDGE_VLAN_INFO_RANGE_BEGIN);
+		nlb_vlan_info(batch, v[i].last, flags | BRIDGE_VLAN_INFO_RANGE_END);
+	}
+	nlb_nest_end(batch, spec);
+}
+
+void nlb_vlans(struct nlbatch *batch, uint32_t tag, uint32_t ifindex, const struct vlan *v, int n)
+{
+	nlb_port_vlans(batch, RTM_SETLINK, tag, ifindex, v, n);
+}
+
+void nlb_no_vlans(struct nlbatch *batch, uint32_t tag, uint32_t ifindex)
+{
+	const struct vlan all = { .first = 1, .last = VLAN_MAX };
+
+	nlb_port_vlans(batch, RTM_DELLINK, tag, ifindex, &all, 1);
 }
 
 static void nlb_af_spec(struct nlbatch *batch, bool no_link_local, bool forward4)

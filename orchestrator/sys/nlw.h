@@ -17,6 +17,7 @@
 
 #include "base/err.h"
 #include "base/ip.h"
+#include "base/vlan.h"
 
 struct nlmsghdr;
 
@@ -93,7 +94,15 @@ struct nlb_bridge {
 	uint32_t ifindex, mtu, group, ageing_ms; /* 0: the kernel's choice */
 	const struct mac *mac;
 	bool stp, mcast_snooping;
-	bool up; /* born up; not where address generation is to be off first */
+	bool vlan_filtering; /* with no VLAN that new ports are in by themselves */
+	bool up;	     /* born up; not where address generation is to be off first */
+};
+
+struct nlb_vlan_link {
+	const char *name;
+	uint32_t ifindex, parent, mtu; /* mtu 0: the parent's */
+	uint16_t vlan;
+	const struct mac *mac;
 };
 
 struct nlb_link_set { /* changes to an existing link; what is 0 or false is left alone */
@@ -108,6 +117,10 @@ struct nlb_link_set { /* changes to an existing link; what is 0 or false is left
 void nlb_bridge(struct nlbatch *batch, uint32_t tag, const struct nlb_bridge *bridge);
 void nlb_veth(struct nlbatch *batch, uint32_t tag, const struct nlb_veth_end *end,
 	      const struct nlb_veth_end *peer, uint32_t mtu);
+void nlb_vlan_link(struct nlbatch *batch, uint32_t tag, const struct nlb_vlan_link *vlan);
+/* Adds VLANs to a bridge's port. */
+void nlb_vlans(struct nlbatch *batch, uint32_t tag, uint32_t ifindex, const struct vlan *v, int n);
+void nlb_no_vlans(struct nlbatch *batch, uint32_t tag, uint32_t ifindex); /* takes all away */
 /* Adds one or two messages: the kernel handles flags before IFLA_AF_SPEC, and address generation
  * must be off before up. */
 void nlb_link_set(struct nlbatch *batch, uint32_t tag, const struct nlb_link_set *set);

@@ -33,6 +33,7 @@ static const struct mac probe_mac = { { 0x02, 0, 0, 0, 0, 1 } },
 struct probing {
 	struct nlbatch batch;
 	int nl, report;
+	bool vlans_only;
 	struct probe found;
 };
 
@@ -68,18 +69,32 @@ static int try_bridge(struct probing *probing)
 
 static int try_vlan_filtering(struct probing *probing)
 {
-	struct nlbatch *batch = &probing->batch;
-	struct ifinfomsg *link = nlb_begin(batch, RTM_NEWLINK, 0, sizeof *link, 0);
-	size_t info, data;
-
-	link->ifi_index = PROBE_BR;
-	info = nlb_nest(batch, IFLA_LINKINFO);
-	nlb_str(batch, IFLA_INFO_KIND, "bridge");
-	data = nlb_nest(batch, IFLA_INFO_DATA);
-	nlb_u8(batch, IFLA_BR_VLAN_FILTERING, 1);
-	nlb_nest_end(batch, data);
-	nlb_nest_end(batch, info);
+	nlb_bridge(&probing->batch, 0,
+		   &(struct nlb_bridge){ .name = "probe4",
+					 .ifindex = PROBE_BR + 1,
+					 .mac = &probe_mac,
+					 .vlan_filtering = true });
 	return flush(probing);
+}
+
+static int try_vlan(struct probing *probing)
+{
+	nlb_vlan_link(&probing->batch, 0,
+		      &(struct nlb_vlan_link){ .name = "probe5",
+					       .ifindex = PROBE_BR + 2,
+					       .parent = PROBE_BR,
+					       .vlan = 10,
+					       .mac = &probe_mac });
+	return flush(probing);
+}
+
+static void try_vlans(struct probing *probing)
+{
+	struct probe *found = &probing->found;
+
+	found->bridge = try_bridge(probing);
+	found->vlan_filtering = found->bridge < 0 ? found->bridge : try_vlan_filtering(probing);
+	found->vlan = found->bridge < 0 ? found->bridge : try_vlan(probing);
 }
 
 static int try_netem(struct probing *probing)
@@ -124,11 +139,12 @@ static int probe_child(void *arg)
 	probing->nl = nlw_open(&err);
 	if (probing->nl < 0 || nlb_init(&probing->batch, &err) < 0)
 		return 1;
-	found->veth = try_veth(probing);
-	found->bridge = try_bridge(probing);
-	found->vlan_filtering = found->bridge < 0 ? found->bridge : try_vlan_filtering(probing);
-	found->netem = found->veth < 0 ? found->veth : try_netem(probing);
-	found->tap = found->tun_open < 0 ? found->tun_open : try_tap();
+	try_vlans(probing);
+	if (!probing->vlans_only) {
+		found->veth = try_veth(probing);
+		found->netem = found->veth < 0 ? found->veth : try_netem(probing);
+		found->tap = found->tun_open < 0 ? found->tun_open : try_tap();
+	}
 	return io_write_all(probing->report, found, sizeof *found) < 0;
 }
 
@@ -206,7 +222,18 @@ int probe_kernel(struct probe *ret_probe, struct err *err)
 	r = try_inside(&probing, err);
 	*ret_probe = probing.found;
 	if (r == 0 && ret_probe->netns < 0)
-		ret_probe->veth = ret_probe->bridge = ret_probe->vlan_filtering = ret_probe->netem =
-			ret_probe->tap = ret_probe->netns;
+		ret_probe->veth = ret_probe->bridge = ret_probe->vlan_filtering = ret_probe->vlan =
+			ret_probe->netem = ret_probe->tap = ret_probe->netns;
 	return r;
+}
+
+int probe_vlans(struct probe *ret_probe, struct err *err)
+{
+	struct probing probing = { .vlans_only = true };
+	int r = try_inside(&probing, err);
+
+	*ret_probe = probing.found;
+	return r == 0 && ret_probe->netns < 0
+		       ? err_sys(err, ret_probe->netns, "cannot make a network namespace")
+		       : r;
 }

@@ -12,6 +12,7 @@ struct probe {
 	int netns;	    /* a network namespace; not root: within a user namespace */
 	int veth, bridge;   /* links of these kinds */
 	int vlan_filtering; /* of a bridge */
+	int vlan;	    /* sub-interfaces */
 	int netem;	    /* a queueing discipline of this kind */
 	int tun_open;	    /* /dev/net/tun */
 	int tap;	    /* a TAP of two queues with virtio headers */
@@ -21,5 +22,7 @@ struct probe {
 
 /* 0, or -errno when it could not be tried. */
 int probe_kernel(struct probe *ret_probe, struct err *err);
+/* netns, bridge, vlan_filtering and vlan only: within a millisecond or two. */
+int probe_vlans(struct probe *ret_probe, struct err *err);
 
 #endif

@@ -77,8 +77,7 @@ def test_not_yet_is_still_not_yet(bin, run, tmp_path):
                       ("nodes: {a: {limits: {pids: 5}}}", "limits"), ("nodes: {a: {private: /x}}", "private"),
                       ("nodes: {a: {files: {/x: y}}}", "files"), ("bridges: {b: {uplink: nat}}", "uplink"),
                       ("bridges: {b: {dhcp: on}}", "dhcp"),
-                      ("nodes: {a: {interfaces: {eth0: {impair: {delay: 1ms}}}}}", "impair"),
-                      ("nodes: {a: {interfaces: {eth0: {vlan: 7}}}}", "vlan")]:
+                      ("nodes: {a: {interfaces: {eth0: {impair: {delay: 1ms}}}}}", "impair")]:
         lab.write_text(body + "\n")
         assert f"`{key}`" in said
         error = run([bin, "validate", lab], status=2).stderr
