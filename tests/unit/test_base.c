@@ -10,6 +10,7 @@
 #include "base/ip.h"
 #include "base/rec.h"
 #include "base/str.h"
+#include "base/vlan.h"
 
 static void ip_is(const char *text, const char *want)
 {
@@ -212,12 +213,41 @@ static void records(void **state)
 	arena_free(&arena);
 }
 
+static void vlans_are_told(const struct vlan *v, int n, const char *expected)
+{
+	struct strbuf text autostr = STRBUF_INIT;
+
+	vlans_text(v, n, &text);
+	assert_string_equal(text.text, expected);
+}
+
+static void test_vlans(void **state)
+{
+	const struct vlan native = { 1, 1, true, true },
+			  both[] = { { 10, 19, false, false }, { 20, 29, false, false } };
+	const struct vlan mixed[] = { { 4094, 4094, false, false },
+				      { 10, 29, false, false },
+				      native,
+				      { 7, 7, true, false },
+				      { 8, 8, false, true } };
+
+	(void)state;
+	vlans_are_told(NULL, 0, "no vlan");
+	vlans_are_told(&native, 1, "vlan 1");
+	vlans_are_told(both, 2, "trunk 10-29");
+	vlans_are_told(mixed, 3, "trunk 10-29,4094 native 1");
+	vlans_are_told(mixed, 5, "trunk 10-29,4094 native 1 untagged 7 pvid 8");
+	assert_true(vlans_same(both, 2, mixed + 1, 1)); /* however they are cut */
+	assert_false(vlans_same(both, 1, mixed + 1, 1));
+	assert_false(vlans_same(mixed + 3, 1, mixed + 4, 1));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parses),  cmocka_unit_test(counts), cmocka_unit_test(overlaps),
-		cmocka_unit_test(macs),	   cmocka_unit_test(safe),   cmocka_unit_test(nearest),
-		cmocka_unit_test(records),
+		cmocka_unit_test(test_vlans), cmocka_unit_test(parses),	 cmocka_unit_test(counts),
+		cmocka_unit_test(overlaps),   cmocka_unit_test(macs),	 cmocka_unit_test(safe),
+		cmocka_unit_test(nearest),    cmocka_unit_test(records),
 	};
 
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);

@@ -337,13 +337,75 @@ static void test_wires(void **state)
 	assert_int_equal(s2->ports, 1);
 	assert_int_equal(s1->segment, s2->segment);
 	assert_int_not_equal(s1->segment, lab_bridge(lab, "s3")->segment);
-	assert_int_equal(iface_segment(node_iface(a, "eth2")),
-			 iface_segment(node_iface(a, "eth1")));
+	assert_int_equal(node_iface(a, "eth2")->segment, node_iface(a, "eth1")->segment);
 	assert_int_not_equal(lab->links[0]->segment, lab->links[1]->segment);
 	assert_int_equal(lab->links[5]->n_ends, 3);
 	assert_int_equal(lab->links[6]->mtu, 9000);
 	assert_int_equal(c->n_ifaces, 2);
 	assert_string_equal(a->ifaces[0]->name, "eth1");
+}
+
+/* Whether the interfaces are on one segment, each written node:interface. */
+static bool together(const struct lab *lab, const char *one, const char *other)
+{
+	int segments[2];
+
+	for (int i = 0; i < 2; i++) {
+		char node[32] = "";
+		const char *both = i ? other : one, *colon = strchr(both, ':');
+
+		strncpy(node, both, (size_t)(colon - both));
+		segments[i] = node_iface(lab_node(lab, node), colon + 1)->segment;
+	}
+	return segments[0] && segments[0] == segments[1];
+}
+
+static void test_vlans(void **state)
+{
+	struct loaded loaded autoloaded =
+		load("bridges: {s1: , s2: , plain: , far: }\n"
+		     "nodes:\n"
+		     "  a: {interfaces: {eth0: {bridge: s1, vlan: 10}, eth1: {bridge: s1, vlan: "
+		     "20}, eth2: s1}}\n"
+		     "  b: {interfaces: {eth0: {bridge: s2, vlan: 10}, eth1: {bridge: s2, vlan: "
+		     "20}, eth2: s2}}\n"
+		     "  r:\n"
+		     "    interfaces:\n"
+		     "      eth0: {bridge: s1, trunk: [30, 10-12], native: 11}\n"
+		     "      eth0.10: {parent: eth0, vlan: 10}\n"
+		     "      eth1: {bridge: s1, trunk: 20}\n"
+		     "      eth2.5: {parent: eth2, vlan: 5}\n"
+		     "      eth2: plain\n"
+		     "      eth3.5: {parent: eth3, vlan: 5}\n"
+		     "      eth3: far\n"
+		     "      eth4.9: {parent: eth4, vlan: 9}\n"
+		     "  q: {interfaces: {eth0.9: {parent: eth0, vlan: 9}, eth0: , eth1: {bridge: "
+		     "s2, vlan: 11}}}\n"
+		     "links:\n"
+		     "  - {endpoints: [s1, s2], trunk: [10, 11], native: 20}\n"
+		     "  - [plain, far]\n"
+		     "  - [r:eth4, q:eth0]\n");
+	const struct lab *lab = loaded.lab;
+	const struct iface *trunk = node_iface(lab_node(lab, "r"), "eth0");
+
+	(void)state;
+	assert_int_equal(trunk->port.n_trunk, 2); /* in order, and joined */
+	assert_int_equal(trunk->port.trunk[0].first, 10);
+	assert_int_equal(trunk->port.trunk[0].last, 12);
+	assert_int_equal(trunk->port.trunk[1].first, 30);
+	assert_true(together(lab, "a:eth0", "b:eth0"));	 /* tagged on the trunk */
+	assert_true(together(lab, "a:eth1", "b:eth1"));	 /* its native one */
+	assert_false(together(lab, "a:eth2", "b:eth2")); /* VLAN 1, which it does not carry */
+	assert_false(together(lab, "a:eth0", "a:eth1"));
+	assert_true(together(lab, "r:eth0.10", "b:eth0"));
+	assert_true(together(lab, "r:eth0", "q:eth1")); /* native 11, without a tag */
+	assert_int_equal(node_iface(lab_node(lab, "r"), "eth1")->segment, 0); /* only tags */
+	assert_true(together(lab, "r:eth2.5", "r:eth3.5")); /* bridges that filter not */
+	assert_true(together(lab, "r:eth2", "r:eth3"));
+	assert_false(together(lab, "r:eth2", "r:eth3.5"));
+	assert_true(together(lab, "r:eth4.9", "q:eth0.9")); /* a plain wire */
+	assert_true(lab_bridge(lab, "s1")->filters && lab_bridge(lab, "s2")->filters);
+	assert_false(lab_bridge(lab, "plain")->filters);
 }
 
 static void test_addresses(void **state)
@@ -515,19 +577,13 @@ static void test_schema(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vars),
-		cmocka_unit_test(test_late),
-		cmocka_unit_test(test_for),
-		cmocka_unit_test(test_groups),
-		cmocka_unit_test(test_values),
-		cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_wires),
-		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_names_of_others),
-		cmocka_unit_test(test_name),
-		cmocka_unit_test(test_print),
-		cmocka_unit_test(test_many),
-		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_vars),	  cmocka_unit_test(test_late),
+		cmocka_unit_test(test_for),	  cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_values),	  cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_wires),	  cmocka_unit_test(test_vlans),
+		cmocka_unit_test(test_addresses), cmocka_unit_test(test_names_of_others),
+		cmocka_unit_test(test_name),	  cmocka_unit_test(test_print),
+		cmocka_unit_test(test_many),	  cmocka_unit_test(test_large),
 		cmocka_unit_test(test_schema),
 	};
 

@@ -18,13 +18,14 @@
 #include "run/journal.h"
 
 static const char everything[] =
-	"bridges: {lan: [10.0.1.0/24, 'fd00:1::/64'], sw: {stp: true}, office: {host: br0}}\n"
+	"bridges: {lan: [10.0.1.0/24, 'fd00:1::/64'], sw: {stp: true}, office: {host: br0}, tags: "
+	"}\n"
 	"hooks: {up: true, down: true}\n"
 	"nodes:\n"
 	"  r1:\n"
 	"    forward: true\n"
 	"    interfaces: {lo: {ipv4: 10.255.0.1/32}, eth0: lan, eth1: {bridge: office, ipv4: "
-	"none}}\n"
+	"none}, eth9: {bridge: tags, trunk: 7, native: 1}, eth9.7: {parent: eth9, vlan: 7}}\n"
 	"    sysctls: {net.ipv4.conf.all.rp_filter: 0, net.ipv4.conf.eth0.arp_ignore: 1}\n"
 	"    exec: 'true'\n"
 	"    services: {s: {command: sleep 9, ready: {exec: 'true'}}}\n"
@@ -34,7 +35,7 @@ static const char everything[] =
 	"    kind: guest\n"
 	"    command: [cat, '${eth0.fds}']\n"
 	"    interfaces: {eth0: {bridge: lan, tap: {queues: 4}, hooks: {up: ./up, down: ./down}}, "
-	"eth1: office}\n"
+	"eth1: {bridge: office, trunk: 10-20}}\n"
 	"    ready: {console: up, timeout: 3s}\n"
 	"  g2: {kind: guest, command: [cat], ready: {tcp: 80, from: r1}}\n"
 	"  g3: {kind: firecracker, kernel: k, disk: d, interfaces: {eth0: lan}}\n"
@@ -43,7 +44,8 @@ static const char everything[] =
 	"  - {endpoints: [r1:eth3, g2:eth0], subnet: 10.0.3.0/30}\n"
 	"  - [g1:eth2, g2:eth1]\n"
 	"  - [r1:eth4, h1:eth2, g2:eth2]\n"
-	"  - [lan, sw]\n";
+	"  - [lan, sw]\n"
+	"  - {endpoints: [sw, tags], trunk: 7}\n";
 
 struct made {
 	struct arena arena;
