@@ -15,14 +15,18 @@ const struct opt queue_opts[] = {
 };
 
 /* The number of a queue, -1 with the reason told. */
-static int queue_number(const struct plan_iface *iface, const char *name, const char *text)
+static int queue_number(const struct plan *plan, const struct plan_iface *iface, const char *name,
+			const char *text)
 {
+	const struct op_tap *tap = iface->tap_step < 0 ? NULL : plan->steps[iface->tap_step].args;
 	size_t digits = strspn(text, "0123456789");
 	long n = strtol(text, NULL, 10);
 
-	if (!iface->queues) {
+	if (!iface->queues || !tap) {
 		cli_complain("%s has no TAP, so no queues: those are of a guest's interfaces",
 			     name);
+	} else if (tap->handoff != TAP_BY_FD) {
+		cli_complain("%s: its guest opens the queues itself, so they are its own", name);
 	} else if (!digits || text[digits]) {
 		cli_complain("\"%s\" is no queue: it is a number, from 0", text);
 	} else if (digits > 4 || n >= (long)iface->queues) {
@@ -96,7 +100,8 @@ int verb_queue(const struct verb *verb, int argc, char **argv)
 		return r;
 	name = args_operand(&args, 1);
 	iface = cli_iface_told(running.journal.plan, name);
-	queue = iface ? queue_number(iface, name, args_operand(&args, 2)) : -1;
+	queue = iface ? queue_number(running.journal.plan, iface, name, args_operand(&args, 2))
+		      : -1;
 	if (queue < 0)
 		return EXIT_INVALID;
 	return change(control, name, iface->fd, queue, str_eq(what, "enable"));

@@ -249,7 +249,9 @@ static int op_proc_start(struct ctx *ctx, uint32_t i, struct spawned *ret_spawne
 		proc->tail = calloc(1, PROC_TAIL);
 	if (!proc->tail)
 		return err_sys(err, -ENOMEM, "cannot start %s", program_name(&op->program));
-	r = proc_spawn(ctx, proc, err);
+	r = taps_note(ctx, proc, err);
+	if (r == 0)
+		r = proc_spawn(ctx, proc, err);
 	*ret_spawned = proc->spawned;
 	return r < 0 ? err_wrap(err, "%s", program_name(&op->program)) : 0;
 }
@@ -398,7 +400,7 @@ void proc_ended(struct ctx *ctx, struct proc *proc)
 
 static int proc_start(struct ctx *ctx, struct proc *proc, struct err *err)
 {
-	int r = taps_ready(ctx, ctx_step(ctx, proc->step)->args, err);
+	int r = taps_ready(ctx, proc, err);
 
 	if (r == 0)
 		r = proc_spawn(ctx, proc, err);
@@ -443,6 +445,7 @@ void proc_free(struct proc *proc)
 	if (proc->watching)
 		regfree(&proc->pattern);
 	free(proc->tail);
+	free(proc->kept);
 	fd_closep(&proc->spawned.pidfd);
 	fd_closep(&proc->spawned.report);
 	fd_closep(&proc->master);

@@ -11,6 +11,12 @@
 
 enum proc_state { PROC_IDLE, PROC_RUNNING, PROC_ENDED, PROC_BACKOFF };
 
+struct tap_kept { /* of a TAP that was handed to us */
+	uint32_t step;
+	struct mac mac;
+	bool persist;
+};
+
 struct proc {
 	uint32_t step; /* of its OP_PROC */
 	enum proc_state state;
@@ -22,6 +28,9 @@ struct proc {
 	char trouble[512]; /* why it could not be started the last time; "": it could */
 	bool again;	   /* its end is asked for, and a new start when it has come */
 	int64_t kill_ms;   /* when it is killed, if it has not ended by then; 0: never */
+
+	struct tap_kept *kept;
+	int n_kept;
 
 	bool watching, seen; /* a console pattern */
 	regex_t pattern;

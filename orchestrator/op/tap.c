@@ -246,7 +246,7 @@ static int tap_new_vhost(const struct op_tap *tap, struct err *err)
 	return 0;
 }
 
-int tap_again(struct ctx *ctx, uint32_t i, struct err *err)
+int tap_again(struct ctx *ctx, uint32_t i, bool persist, struct err *err)
 {
 	const struct op_tap *tap = ctx_step(ctx, i)->args;
 	char *object autofree = NULL;
@@ -256,7 +256,7 @@ int tap_again(struct ctx *ctx, uint32_t i, struct err *err)
 	if (r == 0)
 		r = tap_new_vhost(tap, err);
 	if (r == 0 && tap->handoff == TAP_BY_FD)
-		return tun_set(tap->fd, tap->queues, &set, tap->persist, err);
+		return tun_set(tap->fd, tap->queues, &set, persist, err);
 	if (r == 0 && tap->handoff == TAP_UNATTACHED) /* the last one is attached by now */
 		r = ctx_enter(ctx, ctx_step(ctx, i)->space, err);
 	if (r == 0)

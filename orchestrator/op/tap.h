@@ -6,7 +6,7 @@
 
 /* Makes the TAP of step i ready for a guest that is started once more: every queue attached as
  * planned, and what the last guest set put back. 0 or -errno. */
-int tap_again(struct ctx *ctx, uint32_t i, struct err *err);
+int tap_again(struct ctx *ctx, uint32_t i, bool persist, struct err *err);
 
 /* wire.c: ifindex of a link of the host that is of this kind and has this MAC (NULL: any), or
  * -errno; -ENODEV when there is none. */

@@ -8,9 +8,13 @@
 
 #include "op/op.h"
 
+struct proc;
+
+/* Before its first start: how devices that are another's are, which no plan says. 0 or -errno. */
+int taps_note(struct ctx *ctx, struct proc *proc, struct err *err);
 /* The program has ended. What cannot be done is told in err. 0 or -errno. */
 int taps_rest(struct ctx *ctx, const struct op_proc *op, struct err *err);
 /* Before its next start: everything that the last one may have set is as the plan has it. */
-int taps_ready(struct ctx *ctx, const struct op_proc *op, struct err *err);
+int taps_ready(struct ctx *ctx, const struct proc *proc, struct err *err);
 
 #endif

@@ -75,15 +75,24 @@ int tun_unfilter(int fd, struct err *err)
 		       : 0;
 }
 
-int tun_mac(int fd, const struct mac *mac, struct err *err)
+int tun_mac_of(int fd, struct mac *ret_mac, struct err *err)
 {
 	struct ifreq ifr = { 0 };
 
 	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
 		return err_sys(err, -errno, "cannot read the MAC");
-	if (memcmp(ifr.ifr_hwaddr.sa_data, mac->b, sizeof mac->b) == 0)
-		return 0;
-	ifr.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+	memcpy(ret_mac->b, ifr.ifr_hwaddr.sa_data, sizeof ret_mac->b);
+	return 0;
+}
+
+int tun_mac(int fd, const struct mac *mac, struct err *err)
+{
+	struct ifreq ifr = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+	struct mac is;
+	int r = tun_mac_of(fd, &is, err);
+
+	if (r < 0 || memcmp(&is, mac, sizeof is) == 0)
+		return r;
 	memcpy(ifr.ifr_hwaddr.sa_data, mac->b, sizeof mac->b);
 	return ioctl(fd, SIOCSIFHWADDR, &ifr) < 0 ? err_sys(err, -errno, "cannot set the MAC") : 0;
 }

@@ -22,6 +22,7 @@ int tun_carrier(int fd, bool in, struct err *err);
 /* Takes away a packet filter: of a device that has one no queue can be attached by another process
  * than its maker, and it goes from queues that are attached only. 0 or -errno. */
 int tun_unfilter(int fd, struct err *err);
+int tun_mac_of(int fd, struct mac *ret_mac, struct err *err);
 int tun_mac(int fd, const struct mac *mac, struct err *err);
 /* Throws away what waits in a queue; the fd is O_NONBLOCK again afterwards. 0 or -errno. */
 int tun_drain(int fd, struct err *err);

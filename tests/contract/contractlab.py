@@ -20,6 +20,8 @@ TUNGETVNETHDRSZ, TUNSETVNETHDRSZ, TUNSETQUEUE = 0x800454d7, 0x400454d8, 0x400454
 TUNSETVNETLE, TUNGETVNETLE, TUNSETCARRIER = 0x400454dc, 0x800454dd, 0x400454e2
 SIOCGIFHWADDR, SIOCSIFHWADDR = 0x8927, 0x8924
 TUNATTACHFILTER = 0x401054d5
+TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x400454ca, 0x0002, 0x1000, 0x4000
+IFF_MULTI_QUEUE, IFF_PERSIST = 0x0100, 0x0800
 ATTACH_QUEUE, DETACH_QUEUE = 0x0200, 0x0400
 PYTHON = sys.executable
 
@@ -42,6 +44,16 @@ def attached(fd):
 
 def mac(fd):
     return fcntl.ioctl(fd, SIOCGIFHWADDR, bytes(40))[18:24].hex(":")
+
+
+def open_tap(name, queues=1, more=IFF_VNET_HDR):
+    """A TAP of our own in our own namespace: the fds of its queues."""
+    fds = []
+    for _ in range(queues):
+        fds.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
+        what = IFF_TAP | IFF_NO_PI | more | (IFF_MULTI_QUEUE if queues > 1 else 0)
+        fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", name.encode(), what))
+    return fds
 
 
 def set_mac(fd, address):

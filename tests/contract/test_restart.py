@@ -245,3 +245,43 @@ def test_restart_puts_queues_back(lab):
     made.verb("restart", "g")
     again(made, 2)
     assert [q["state"] for q in c.tap(made, "g")["queues"]] == ["attached"] * 4
+
+
+ADOPTED = """\
+nodes:
+  g:
+    kind: guest
+    restart: on-failure
+    command: [PYTHON, ./guest.py, "${eth0.fds}"]
+    ready: {console: READY, timeout: 20s}
+    interfaces: {eth0: {tap: {fds: [FDS]}}}
+"""
+
+
+def test_restart_on_the_callers_tap(lab):
+    """MAC and persistence of a device that was handed to us are again what they were then."""
+    taps = c.open_tap("mine", queues=2)
+    try:
+        fcntl.ioctl(taps[0], c.TUNSETPERSIST, 1)
+        c.set_mac(taps[0], "02:00:00:00:00:0a")
+        text = ADOPTED.replace("PYTHON", c.PYTHON).replace("FDS", ", ".join(map(str, taps)))
+        made = lab(text)
+        c.guest_script(made, "guest.py", SPOIL.replace("for fd in taps[0][1:3]", "for fd in taps[0]")
+                       .replace("c.number(taps[1][0], c.TUNSETCARRIER, 0)", "pass")
+                       .replace("sys.argv[1:4]", "sys.argv[1:2]"))
+        made.up("-q", pass_fds=taps)
+        assert c.mac(taps[0]) == "02:00:00:00:66:00" and not c.flags(taps[0]) & c.IFF_PERSIST
+        assert not any(map(c.attached, taps))
+        end(made)
+        again(made, 2)
+        first, second = seen(made)
+        assert first == second and first[0]["mac"] == "02:00:00:00:00:0a"
+        assert first[0]["flags"][0] & c.IFF_PERSIST
+        made.verb("restart", "g")
+        again(made, 3)
+        assert seen(made)[2] == first
+        made.down()
+    finally:
+        fcntl.ioctl(taps[0], c.TUNSETPERSIST, 0)
+        for fd in taps:
+            os.close(fd)
