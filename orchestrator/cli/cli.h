@@ -80,6 +80,7 @@ struct load_options {
 	const char *file; /* NULL: lab.yaml */
 	struct lab_options lab;
 	struct assume assume;
+	bool files; /* what guests are to find (kernels, disks) must be there now */
 };
 
 #define LAB_FILE "lab.yaml"

@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "cli/cli.h"
+#include "kind/kind.h"
 #include "sys/kvm.h"
 #include "sys/probe.h"
 
@@ -288,14 +289,30 @@ static void say_machine(const struct machine *machine)
 		     (double)memory.totalram * memory.mem_unit / (1 << 30),
 		     (unsigned long long)machine->files.rlim_max);
 	(void)printf("               user namespaces %s; /dev/net/tun %s; /dev/kvm %s; "
-		     "/dev/vhost-net %s; qemu %s\n",
+		     "/dev/vhost-net %s\n",
 		     yes(probe->userns), yes(probe->tun_open), machine->kvm ? "yes" : "no",
-		     yes(probe->vhost_net), machine->qemu ? "yes" : "no");
+		     yes(probe->vhost_net));
 	if (probe->netns == 0)
 		(void)printf("               veth %s; bridge %s; vlan filtering %s; 8021q %s; "
 			     "netem %s; ipv6 %s\n",
 			     yes(probe->veth), yes(probe->bridge), yes(probe->vlan_filtering),
 			     yes(probe->vlan), yes(probe->netem), yes(probe->ipv6));
+}
+
+/* Whose programs are installed. */
+static void say_presets(void)
+{
+	struct arena arena = ARENA_NONE;
+	const char *name, *program;
+	struct err err;
+
+	if (arena_init(&arena, 0, &err) < 0)
+		return;
+	for (int i = 0; kind_preset(&arena, i, &name, &program); i++)
+		(void)printf("%s%s %s", i ? "; " : "presets        ", name,
+			     in_path(program) ? "yes" : "no");
+	(void)printf("\n");
+	arena_free(&arena);
 }
 
 /* Returns whether labs run at all. */
@@ -358,6 +375,7 @@ int verb_doctor(const struct verb *verb, int argc, char **argv)
 		find_guests(&machine, &findings);
 		find_rest(&machine, &findings);
 		say_machine(&machine);
+		say_presets();
 		some = say_labs(&machine, &findings);
 		say_findings(&findings);
 		r = some ? EXIT_FINE : EXIT_UNABLE;

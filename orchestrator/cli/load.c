@@ -83,6 +83,8 @@ int cli_load(const struct load_options *options, struct loaded *ret_loaded)
 	loaded->assume = options->assume;
 	loaded->sum = cli_sum(loaded->diags.text, loaded->diags.text_len);
 	r = plan_make(&loaded->arena, loaded->lab, &options->assume, &loaded->diags, &loaded->plan);
+	if (r == 0 && options->files)
+		r = kind_check_files(loaded->lab, &loaded->diags);
 	return r < 0 ? tell(loaded) : 0;
 }
 

@@ -29,6 +29,8 @@ static inline const struct kind *kind_of(const struct node *node)
 
 /* preset.c: kernels, disks and the like that are not there: errors at their places. 0 or -EINVAL. */
 int kind_check_files(const struct lab *lab, struct diags *diags);
+/* The i-th of the presets that are built in, and its program; false: there are no more. */
+bool kind_preset(struct arena *arena, int i, const char **ret_name, const char **ret_program);
 /* bridge.c */
 void kind_bridge(struct planner *planner, const struct br *br);
 void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex);

@@ -321,6 +321,21 @@ static int preset_open(const struct lab *lab, const char *name, struct diags *di
 	return *ret_kind ? 0 : -EINVAL;
 }
 
+bool kind_preset(struct arena *arena, int i, const char **ret_name, const char **ret_program)
+{
+	const struct preset_text *text = &preset_texts[i];
+	struct diags diags = {
+		.arena = arena, .file = text->name, .text = text->text, .text_len = text->len
+	};
+	const struct node_kind *kind = text->name ? preset_read(arena, text->name, &diags) : NULL;
+
+	if (!kind)
+		return false;
+	*ret_name = text->name;
+	*ret_program = template_program(&((const struct preset *)(const void *)kind)->command);
+	return true;
+}
+
 extern const struct node_kind *const kind_list[]; /* made by presets/embed */
 const struct node_kinds kinds = { .list = kind_list, .preset = preset_fields, .open = preset_open };
 

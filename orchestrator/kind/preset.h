@@ -79,6 +79,8 @@ struct words {
 void template_fill(struct planner *planner, const struct preset *preset,
 		   const struct planned_node *planned, const struct template *template,
 		   struct words *words);
+/* The first word, where nothing is to be filled in; else "". */
+const char *template_program(const struct template *template);
 /* The path of one of its files. */
 const char *preset_file_path(struct planner *planner, const struct planned_node *planned,
 			     const char *name);

@@ -620,3 +620,12 @@ void template_fill(struct planner *planner, const struct preset *preset,
 
 	fill_list(&fill, template, words);
 }
+
+const char *template_program(const struct template *template)
+{
+	const struct part *first = template->parts;
+
+	return template->n && first->kind == PART_STRING && first->n_pieces == 1
+		       ? first->pieces[0].text
+		       : "";
+}

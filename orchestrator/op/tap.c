@@ -164,7 +164,9 @@ static int tap_handoff(const struct op_tap *tap, struct err *err)
 {
 	int r = tap->handoff == TAP_BY_FD ? 0 : tap_let_go(tap->fd, err);
 
-	return r == 0 && tap->handoff == TAP_UNATTACHED ? tun_open(tap->fd, err) : r;
+	if (r == 0 && tap->handoff == TAP_UNATTACHED)
+		r = tun_open(tap->fd, err);
+	return r < 0 ? r : 0;
 }
 
 static int tap_make(struct ctx *ctx, uint32_t i, const struct tun_settings *set, struct err *err)

@@ -84,7 +84,7 @@ def test_nothing_is_given_twice():
             if step["op"] == "veth":
                 devices += [(args["space"], args["name"]), (args["peer_space"], args["peer_name"])]
                 macs += [args["mac"], args["peer_mac"]]
-            if step["op"] in ("tap", "netns", "mounts"):
+            if step["op"] in ("tap", "netns", "mounts", "disk"):
                 fds += range(args["fd"], args["fd"] + args.get("queues", 1))
         for things in (devices, macs, fds):
             assert len(things) == len(set(map(str, things))), lab

@@ -1,0 +1,169 @@
+# test_presets.py - kinds of guests that a file describes: one's own beside the lab, and ours.
+#
+# Each file of tests/data/malformed/presets begins with the errors that it must give, and no others:
+#   # expect: LINE:COL: error: message
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+MALFORMED = sorted((TOP / "tests/data/malformed/presets").glob("*.yaml"))
+OURS = sorted(path.stem for path in (TOP / "presets").glob("*.yaml"))
+ENV = {**os.environ, "NO_COLOR": "1"}
+
+OWN = """\
+help: a program of one's own
+vnet-hdr: on
+queues: 4
+files:
+  settings:
+    - "mac ${node.name}:"
+    - {each: interfaces, args: "${index} ${if.mac}"}
+command:
+  - ./prog
+  - --memory=${memory-bytes}
+  - --settings=${file.settings}
+  - {when: disk, args: ["--disk", "${disk}"]}
+  - {unless: disk, args: --diskless}
+  - join: [nets, {each: interfaces, args: "${if.fds}"}]
+  - price=$5 and $${kept}
+  - {each: extra}
+"""
+
+
+def write(folder, lab, **presets):
+    (folder / "presets").mkdir(exist_ok=True)
+    for name, text in presets.items():
+        (folder / "presets" / f"{name}.yaml").write_text(text)
+    path = folder / "lab.yaml"
+    path.write_text(lab)
+    return path
+
+
+def node(kind, more=""):
+    return f"bridges: {{lan: }}\nnodes:\n  vm: {{kind: {kind}, interfaces: {{eth0: lan, eth1: lan}}{more}}}\n"
+
+
+def plan(run, bin, path):
+    return json.loads(run([bin, "plan", "--assume", "kvm=no", "--assume", "vhost=no", "--format", "json", path],
+                          env=ENV).stdout)["steps"]
+
+
+def argv(steps):
+    return next(s["args"]["program"]["argv"] for s in steps if s["op"] == "proc")
+
+
+def test_own(run, bin, tmp_path):
+    """presets/NAME.yaml beside the lab makes kind: NAME, from wherever the lab is loaded."""
+    path = write(tmp_path, node("own", ", disk: d.img, memory: 1M, extra: [a b, c]"), own=OWN)
+    steps = plan(run, bin, path)
+    assert argv(steps) == ["./prog", "--memory=1048576", "--settings=${lab.run}/vm.settings", "--disk",
+                           "/proc/self/fd/5", "nets,3,4", "price=$5 and ${kept}", "a b", "c"]
+    file = next(s["args"] for s in steps if s["op"] == "file")
+    assert file["name"] == "vm.settings"
+    assert re.fullmatch(r"mac vm:\n0 02:[0-9a-f:]{14}\n1 02:[0-9a-f:]{14}\n", file["text"])
+    tap = next(s["args"] for s in steps if s["op"] == "tap")
+    assert tap["vnet_hdr"] is True
+    relative = run([bin, "plan", "lab.yaml"], cwd=tmp_path).stdout
+    assert "guest ./prog" in relative and "--diskless" not in relative
+
+
+def test_own_runs(lab, tmp_path):
+    """And `up` runs it."""
+    write(tmp_path, "", own="command: [sh, -c, \"echo it is $TAPNET_NODE; cat ${file.words}; exec sleep 1000\"]\n"
+                            "files: {words: \"said by ${lab.name}\"}\n")
+    made = lab("nodes:\n  r1: {}\n  vm: {kind: own, ready: {console: said by, timeout: 10s}}\n"
+               "links: [[r1:eth0, vm:eth0]]\n")
+    made.up()
+    assert made.verb("logs", "vm").stdout.split("\n")[:2] == ["it is vm", f"said by {made.name}"]
+
+
+def test_own_wins_over_ours(run, bin, tmp_path):
+    path = write(tmp_path, node("qemu"), qemu="command: [./another, -m, '${memory-mib}']\n")
+    assert argv(plan(run, bin, path)) == ["./another", "-m", "256"]
+
+
+def test_netns_and_guest_are_no_presets(run, bin, tmp_path):
+    path = write(tmp_path, node("guest", ", command: [cat]"), guest="nonsense: 1\n", netns="nonsense: 1\n")
+    assert argv(plan(run, bin, path)) == ["cat"]
+
+
+def test_keys_that_it_does_not_use(run, bin, tmp_path):
+    """A key that means nothing to the preset is an error at the node; one of defaults is passed over."""
+    path = write(tmp_path, node("own", ", kernel: k"), own="command: [./prog, '${disk}']\n")
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f'{path}:3:55: error: own does not use "kernel"' in error
+    path.write_text("defaults: {node: {kernel: k}}\n" + node("own", ", disk: d.img"))
+    run([bin, "validate", path])
+    path.write_text(node("own"))
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f'{path}:3:3: error: vm is of kind: own, which needs "disk"' in error
+
+
+def test_unknown(run, bin, tmp_path):
+    path = write(tmp_path, node("firecraker"))
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f'{path}:3:14: error: no kind "firecraker" (did you mean "firecracker"?)' in error
+    assert "presets/NAME.yaml beside the lab" in error
+    for name in ("..", "a/b", "x" * 80):
+        path.write_text(node(f'"{name}"'))
+        assert "error: no kind" in run([bin, "validate", path], status=2, env=ENV).stderr
+
+
+def test_cannot_be_read(run, bin, tmp_path):
+    path = write(tmp_path, node("own"))
+    (tmp_path / "presets/own.yaml").mkdir()
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f"{tmp_path}/presets/own.yaml: error: cannot be read: Is a directory" in error
+
+
+@pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
+def test_malformed(run, bin, tmp_path, path):
+    """Errors of a preset's file stand at their places in it; however many nodes are of it, once."""
+    expected = [e.decode() for e in re.findall(rb"^# expect: (.*)$", path.read_bytes(), re.M)]
+    assert expected
+    lab = write(tmp_path, "nodes:\n  vm: {kind: own}\n  r${i}: {for: {i: 1-3}}\nlinks: [[vm:eth0, r1:eth0]]\n",
+                own=path.read_text())
+    for text in (lab.read_text(), lab.read_text().replace("  vm:", "  v2: {kind: own, interfaces: {eth0: }}\n  vm:")):
+        lab.write_text(text)
+        done = run([bin, "validate", lab], status=2, env=ENV)
+        own = f"{tmp_path}/presets/own.yaml"
+        errors = [m[1] for m in re.finditer(rf"^{re.escape(own)}:(\d+:\d+: error: .*)$", done.stderr, re.M)]
+        if text.startswith("nodes:\n  vm"):
+            assert errors == expected
+            n = len(errors)
+            assert done.stderr.endswith(f"{lab}: {n} error{'s' if n > 1 else ''}; nothing was made\n")
+        assert done.stdout == ""
+
+
+def test_an_unused_one_breaks_nothing(run, bin, tmp_path):
+    path = write(tmp_path, "nodes: {h1: }\n", own="nonsense: 1\n")
+    run([bin, "validate", path])
+
+
+def test_both_files_errors(run, bin, tmp_path):
+    """Errors of the lab and of the preset come in one run."""
+    path = write(tmp_path, node("own") + "oops: 1\n", own="nonsense: 1\ncommand: [x]\n")
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f'{path}:4:1: error: unknown key "oops"' in error
+    assert f'{tmp_path}/presets/own.yaml:1:1: error: unknown key "nonsense"' in error
+    assert error.endswith(f"{path}: 2 errors; nothing was made\n")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_as_ones_own(run, bin, tmp_path, name):
+    """A copy of ours beside the lab does what ours does: it is what is built in."""
+    text = node(name, ", kernel: k, initrd: i, append: a, disk: d, extra: e, cpus: 2, memory: 1G")
+    path = write(tmp_path, text)
+    before = plan(run, bin, path)
+    write(tmp_path, text, **{name: (TOP / "presets" / f"{name}.yaml").read_text()})
+    assert plan(run, bin, path) == before
+
+
+def test_ours_are_known(run, bin):
+    """Those of presets/ are all built in, and told by doctor."""
+    said = re.search(r"^presets +(.*)$", run([bin, "doctor"], status=None).stdout, re.M)[1]
+    assert sorted(word.split()[0] for word in said.split("; ")) == OURS
