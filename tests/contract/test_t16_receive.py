@@ -76,7 +76,7 @@ def test_t16_a_peer_that_takes_nothing(nets, wires):
     assert cpu(pid) - used < 0.2
     assert memory(pid) - had < 1024
     assert after["wait"] == 1 and after["refused"] == 0
-    assert after["came"] - before["came"] <= 3  # what the shaper let through meanwhile
+    assert after["came"] - before["came"] < 50  # what fits into the queues' send buffers, of 5000
     assert after["came"] == after["went"] + 1
     full = statistics(slow.left)
     assert full["tx dropped"] > 1000  # by the kernel, of which the sender can know
