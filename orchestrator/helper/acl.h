@@ -1,7 +1,8 @@
 /* acl.h - the file that says which bridges may be joined.
  *
  *   allow br0          # a bridge of the host's
- *   allow class/lan    # one of the lab class; class/*: each of its bridges; all: every bridge
+ *   allow class/lan    # one of the lab class; with * in place of lan each of them
+ *   allow all          # every bridge
  *   deny br1
  *   include more.conf  # relative to this file's folder
  *
