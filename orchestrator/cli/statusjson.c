@@ -162,7 +162,8 @@ static struct json_object *interface(const struct view *view, const struct plan_
 	char mac[MAC_TEXT];
 
 	add_text(o, "name", iface->name);
-	add_text(o, "device", iface->ifname);
+	/* an adopted device's name is known from its fds only */
+	add_text(o, "device", made && made->state.name[0] ? made->state.name : iface->ifname);
 	add_text(o, "peer", iface->peer);
 	add_text(o, "mac", mac_text(&iface->mac, mac));
 	for (int i = 0; iface->set && link && i < link->n_addrs; i++)

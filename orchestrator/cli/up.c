@@ -213,17 +213,26 @@ static void show_command(const struct program *program, struct strbuf *out)
 		program_describe(program, out);
 }
 
+/* Whose words they are: a command's output follows the command, in lines of its own. */
+static const char *show_speaker(const struct live *live, const struct step *step)
+{
+	struct strbuf command autostr = STRBUF_INIT;
+
+	if (step->op != OP_EXEC)
+		return step->what;
+	show_command(&((const struct op_exec *)step->args)->program, &command);
+	(void)fprintf(live->out, "%s$ %s\n", step->what, command.text);
+	return NULL;
+}
+
 static void show_output(const struct live *live, const struct report *report)
 {
 	const struct plan *plan = live->request.plan;
-	const struct step *step;
-	struct strbuf command autostr = STRBUF_INIT;
+	const char *speaker;
 
-	if (report->value >= (uint32_t)plan->n_steps || plan->steps[report->value].op != OP_EXEC)
+	if (report->value >= (uint32_t)plan->n_steps)
 		return;
-	step = &plan->steps[report->value];
-	show_command(&((const struct op_exec *)step->args)->program, &command);
-	(void)fprintf(live->out, "%s$ %s\n", step->what, command.text);
+	speaker = show_speaker(live, &plan->steps[report->value]);
 	for (uint32_t i = 0; i < report->len;) {
 		struct strbuf line autostr = STRBUF_INIT;
 		const char *text = report->text + i;
@@ -232,7 +241,8 @@ static void show_output(const struct live *live, const struct report *report)
 
 		len = nl ? (size_t)(nl - text) : len;
 		strbuf_safe(&line, text, len && text[len - 1] == '\r' ? len - 1 : len);
-		(void)fprintf(live->out, "  %s\n", line.text);
+		(void)fprintf(live->out, "%s%s%s\n", speaker ? speaker : "", speaker ? ": " : "  ",
+			      line.text);
 		i += (uint32_t)len + 1;
 	}
 	(void)fflush(live->out);

@@ -324,7 +324,8 @@ const char *late_fill(struct planner *planner, const struct node *node, const st
 		end = strchr(s, LATE_CLOSE);
 		if (!*s || !end)
 			break;
-		if (str_starts(s, STEP_DIR) || str_starts(s, STEP_RUN))
+		if (str_starts(s, STEP_DIR) || str_starts(s, STEP_RUN) ||
+		    str_starts(s, STEP_IFNAME))
 			strbuf_add(&out, s, (size_t)(end + 1 - s));
 		else
 			late_one(planner, node,

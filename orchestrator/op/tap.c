@@ -210,7 +210,7 @@ static int tap_adopt(struct ctx *ctx, uint32_t i, const struct tun_settings *set
 	if (r < 0)
 		return r;
 	if (stale.len) {
-		strbuf_printf(&words, "took over %s and put right: %s\n", adopted.name, stale.text);
+		strbuf_printf(&words, "took over %s; stale was: %s\n", adopted.name, stale.text);
 		if (ctx->say)
 			ctx->say(ctx, step, words.text, words.len);
 	}

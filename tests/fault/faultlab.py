@@ -63,6 +63,9 @@ nodes:
     wait-for: g1
     interfaces:
       eth0: {{bridge: office, hooks: {{up: ./hook, down: ./hook}}}}
+      eth3: {{bridge: office, tap: {{persist: true, queues: 2, name: persists}}}}
+      eth4: {{bridge: office, tap: {{handoff: name}}}}
+      eth5: {{bridge: lan, tap: {{handoff: unattached}}}}
     hooks: {{up: ./hook, down: ./hook}}
 links:
   - {{endpoints: [r1:eth1, r2:eth0], ipv4: [10.9.0.1/30, 10.9.0.2/30], ipv6: ["fd00:9::1/64", "fd00:9::2/64"]}}
