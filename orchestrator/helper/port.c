@@ -44,7 +44,7 @@ static int find(const char *name, const char *kind, struct found *ret_found, str
 }
 
 /* The kernel numbers tap%d and gives a freed number to the next: a random name is only ours. A
- * bridge takes the lowest MAC of its ports: a high one is never it. */
+ * bridge without a MAC of its own takes the lowest of its ports': a high one is it only if alone. */
 static int make_tap(int number, bool vnet_hdr, char name[16], struct err *err)
 {
 	int r = -EBUSY;
