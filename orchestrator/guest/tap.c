@@ -161,10 +161,21 @@ void tap_free(struct tap *tap)
 	tap->n_queues = 0;
 }
 
+static bool whole_ask(const struct tap *tap)
+{
+	unsigned long tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+	return ioctl(tap->queues[0].fd, TUNSETOFFLOAD, tcp) == 0;
+}
+
 void tap_join(struct tap *a, struct tap *b)
 {
+	bool headers = a->hdr_len > 0 && b->hdr_len > 0;
+
 	a->peer = b;
 	b->peer = a;
+	a->whole = headers && whole_ask(a);
+	b->whole = headers && whole_ask(b);
 }
 
 static uint32_t queue_events(const struct tap *tap, const struct tap_queue *q)
@@ -229,20 +240,26 @@ static void sum_finish(uint8_t *frame, size_t len, size_t start, size_t at)
 	frame[at + 1] = (uint8_t)sum;
 }
 
-/* With the offloads off the vnet header says nothing. But frames may have been queued before, or
- * another holder of the device has turned them on: then a checksum is finished here, and a segment
- * that should have been cut is not a frame (false). */
-static bool frame_finish(struct tap *tap, uint8_t *frame, size_t len)
+/* What the vnet header says of a frame, for the peer's kernel. With the offloads off it says nothing;
+ * but frames may have been queued before, or another holder of the device has turned them on: then a
+ * checksum is finished here, and a segment that should have been cut is not a frame (false). */
+static bool header_take(const struct tap *tap, uint8_t *frame, size_t len,
+			struct virtio_net_hdr *ret_hdr)
 {
-	struct virtio_net_hdr hdr;
+	struct virtio_net_hdr hdr = { 0 };
 	size_t start, at;
 
-	if (tap->hdr_len < sizeof hdr)
+	*ret_hdr = hdr;
+	if (tap->hdr_len > 0)
+		memcpy(&hdr, tap->in, sizeof hdr);
+	hdr.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	if (tap->whole && hdr.flags) {
+		*ret_hdr = hdr;
 		return true;
-	memcpy(&hdr, tap->in, sizeof hdr);
+	}
 	if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return false;
-	if (!(hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+	if (!hdr.flags)
 		return true;
 	start = hdr.csum_start;
 	at = start + hdr.csum_offset;
@@ -253,7 +270,7 @@ static bool frame_finish(struct tap *tap, uint8_t *frame, size_t len)
 }
 
 /* The next frame of a queue, in tap->in: its length; 0 when it was dropped. */
-static ssize_t queue_read(struct tap *tap, struct tap_queue *q)
+static ssize_t queue_read(struct tap *tap, struct tap_queue *q, struct virtio_net_hdr *ret_hdr)
 {
 	uint8_t *frame = tap->in + tap->hdr_len;
 	size_t len;
@@ -273,7 +290,7 @@ static ssize_t queue_read(struct tap *tap, struct tap_queue *q)
 		q->count.giant++;
 		return 0;
 	}
-	if (!frame_finish(tap, frame, len)) {
+	if (!header_take(tap, frame, len, ret_hdr)) {
 		q->count.gso++;
 		return 0;
 	}
@@ -326,15 +343,18 @@ static struct tap_queue *queue_of(struct tap *tap, const uint8_t *frame, size_t 
 	return &tap->queues[0];
 }
 
-static int queue_write(const struct tap *tap, struct tap_queue *q, const uint8_t *frame, size_t len)
+static int queue_write(const struct tap *tap, struct tap_queue *q, struct virtio_net_hdr hdr,
+		       const uint8_t *frame, size_t len)
 {
 	static uint8_t zeros[TAP_HDR_MAX]; /* never written */
 	union {
 		const uint8_t *bytes;
 		void *base;
 	} data = { .bytes = frame }; /* writev() only reads it */
+	size_t said = tap->hdr_len > 0 ? sizeof hdr : 0;
 	const struct iovec parts[] = {
-		{ .iov_base = zeros, .iov_len = tap->hdr_len },
+		{ .iov_base = &hdr, .iov_len = said },
+		{ .iov_base = zeros, .iov_len = tap->hdr_len - said },
 		{ .iov_base = data.base, .iov_len = len },
 		{ .iov_base = zeros, .iov_len = len < TAP_FRAME_MIN ? TAP_FRAME_MIN - len : 0 },
 	};
@@ -354,7 +374,8 @@ static int queue_write(const struct tap *tap, struct tap_queue *q, const uint8_t
 	return 0;
 }
 
-static void queue_keep(struct tap *tap, struct tap_queue *q, const uint8_t *data, size_t len)
+static void queue_keep(struct tap *tap, struct tap_queue *q, const struct virtio_net_hdr *hdr,
+		       const uint8_t *data, size_t len)
 {
 	struct tap_frame *frame = NULL;
 
@@ -366,6 +387,7 @@ static void queue_keep(struct tap *tap, struct tap_queue *q, const uint8_t *data
 	}
 	q->count.kept++;
 	frame->queue = q;
+	frame->hdr = *hdr;
 	frame->len = len;
 	memcpy(frame->data, data, len);
 	STAILQ_INSERT_TAIL(&tap->kept, frame, next);
@@ -374,12 +396,20 @@ static void queue_keep(struct tap *tap, struct tap_queue *q, const uint8_t *data
 }
 
 /* What is kept is not overtaken, whichever its queue. */
-void tap_send(struct tap *tap, const uint8_t *frame, size_t len)
+static void frame_send(struct tap *tap, const struct virtio_net_hdr *hdr, const uint8_t *frame,
+		       size_t len)
 {
 	struct tap_queue *q = queue_of(tap, frame, len);
 
-	if (tap->n_kept > 0 || queue_write(tap, q, frame, len) == -EAGAIN)
-		queue_keep(tap, q, frame, len);
+	if (tap->n_kept > 0 || queue_write(tap, q, *hdr, frame, len) == -EAGAIN)
+		queue_keep(tap, q, hdr, frame, len);
+}
+
+void tap_send(struct tap *tap, const uint8_t *frame, size_t len)
+{
+	static const struct virtio_net_hdr none;
+
+	frame_send(tap, &none, frame, len);
 }
 
 static void kept_send(struct tap *tap)
@@ -387,7 +417,7 @@ static void kept_send(struct tap *tap)
 	struct tap_frame *frame;
 
 	while ((frame = STAILQ_FIRST(&tap->kept))) {
-		if (queue_write(tap, frame->queue, frame->data, frame->len) == -EAGAIN)
+		if (queue_write(tap, frame->queue, frame->hdr, frame->data, frame->len) == -EAGAIN)
 			break;
 		kept_drop(tap);
 	}
@@ -397,6 +427,8 @@ static void kept_send(struct tap *tap)
 int tap_event(struct tap *tap, unsigned queue, uint32_t events, tap_input *input, void *arg)
 {
 	struct tap_queue *q = &tap->queues[queue];
+	const uint8_t *frame = tap->in + tap->hdr_len;
+	struct virtio_net_hdr hdr;
 	ssize_t len;
 
 	if (events & (EPOLLERR | EPOLLHUP))
@@ -406,11 +438,13 @@ int tap_event(struct tap *tap, unsigned queue, uint32_t events, tap_input *input
 	if (!(events & EPOLLIN) || !q->attached)
 		return 0;
 	for (int i = 0; i < TAP_BURST && tap->peer->n_kept == 0; i++) {
-		len = queue_read(tap, q);
+		len = queue_read(tap, q, &hdr);
 		if (len < 0)
 			return len == -EAGAIN ? 0 : (int)len;
-		if (len > 0)
-			input(arg, tap->in + tap->hdr_len, (size_t)len);
+		if (len > 0 && tap->peer != tap)
+			frame_send(tap->peer, &hdr, frame, (size_t)len);
+		else if (len > 0)
+			input(arg, frame, (size_t)len);
 	}
 	return 0;
 }

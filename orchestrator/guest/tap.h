@@ -1,7 +1,8 @@
 /* tap.h - the queues of one TAP device, from the side of a program that got their fds.
  *
  * Frames go through as they are on the wire: the vnet header is taken off and put on here, and
- * what is shorter than Ethernet's 60 bytes is padded.
+ * what is shorter than Ethernet's 60 bytes is padded. Between two ends with vnet headers the kernel
+ * may leave its TCP segments whole: then what the header says of one goes along.
  *
  * Theory of operation: a frame that the kernel does not take yet (EAGAIN) is kept, and epoll then
  * tells when the queue can be written again. As long as one is kept, nothing is read where the
@@ -17,6 +18,7 @@
 #ifndef TAPNET_GUEST_TAP_H
 #define TAPNET_GUEST_TAP_H
 
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +43,7 @@ enum tap_vnet { TAP_VNET_AUTO, TAP_VNET_ON, TAP_VNET_OFF };
 struct tap_frame {
 	STAILQ_ENTRY(tap_frame) next;
 	struct tap_queue *queue;
+	struct virtio_net_hdr hdr;
 	size_t len;
 	uint8_t data[];
 };
@@ -72,6 +75,7 @@ struct tap_device {
 struct tap {
 	struct tap_device device;
 	size_t hdr_len; /* of the vnet header; 0 when frames have none */
+	bool whole;	/* segments come whole, for a peer that can tell its kernel */
 	unsigned n_queues, n_attached;
 	unsigned n_kept;
 	STAILQ_HEAD(, tap_frame) kept; /* of all queues, in order */
@@ -92,14 +96,14 @@ void tap_free(struct tap *tap);
 
 bool tap_device_same(const struct tap_device *a, const struct tap_device *b);
 
-/* From now on the frames of each go to the other. */
+/* From now on the frames of each go to the other, in whole segments if both have vnet headers. */
 void tap_join(struct tap *a, struct tap *b);
 
 /* Waits for the queues in an epoll set; the tag of queue i is tag + i. */
 int tap_watch(struct tap *tap, int epoll, uint64_t tag, struct err *err);
 
-/* What epoll says of a queue: sends what it kept, and hands at most TAP_BURST frames to input().
- * -EBADFD when the device is gone. */
+/* What epoll says of a queue: sends what is kept, and hands at most TAP_BURST frames to input(), or
+ * to the other end when there is one. -EBADFD when the device is gone. */
 typedef void tap_input(void *arg, const uint8_t *frame, size_t len);
 int tap_event(struct tap *tap, unsigned queue, uint32_t events, tap_input *input, void *arg);
 

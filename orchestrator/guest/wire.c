@@ -1,6 +1,7 @@
 /* wire.c - tapnet-wire: a wire between two TAPs whose fds it was given, in one process.
  *
- * What comes from one is sent to the other, as it is; the vnet headers of the two may differ. A
+ * What comes from one is sent to the other, as it is; the vnet headers of the two may differ. If
+ * both have one, TCP's segments go through whole, as over a veth: the copies are what costs. A
  * side that takes no more pauses the reading of the other (tap.h), whose queue in the kernel then
  * fills: the wire itself drops nothing, keeps one frame and needs no more memory.
  */
@@ -28,9 +29,10 @@ static const char wire_help[] =
 	"Usage: tapnet-wire --a N:N… --b N:N…\n"
 	"A wire between two TAP devices: what comes from one is sent to the other.\n"
 	"\n"
-	"  --a FDS, --b FDS    the queues' fds of each, as 3:4:5:6; vnet headers are found out\n"
+	"  --a FDS, --b FDS    the queues' fds of each, as 3:4:5:6\n"
 	"  --help, --version\n"
 	"\n"
+	"Vnet headers are found out: if both have one, TCP's segments go through whole.\n"
 	"A side that takes no more frames pauses the other; none is dropped. SIGUSR1 prints the\n"
 	"counters, SIGTERM prints them and ends. A device that disappears ends it with status 1;\n"
 	"status 2 is a mistake in these options.\n";
@@ -94,7 +96,8 @@ static void wire_print(const struct wire *wire, unsigned end)
 	say_queues(tap);
 	printf(", ");
 	if (tap->hdr_len)
-		printf("vnet header of %zu bytes\n", tap->hdr_len);
+		printf("vnet header of %zu bytes%s\n", tap->hdr_len,
+		       tap->whole ? ", whole segments" : "");
 	else
 		puts("no vnet header");
 }
@@ -124,17 +127,11 @@ static void wire_counters(const void *arg)
 	direction_print(&wire->taps[END_B], &wire->taps[END_A], "b to a");
 }
 
-static void wire_input(void *arg, const uint8_t *frame, size_t len)
-{
-	tap_send(arg, frame, len);
-}
-
 static int wire_queue(void *arg, uint64_t tag, uint32_t events, struct err *err)
 {
 	struct wire *wire = arg;
 	unsigned end = (unsigned)(tag >> TAG_SHIFT), queue = tag & ((1U << TAG_SHIFT) - 1);
-	struct tap *tap = &wire->taps[end];
-	int r = tap_event(tap, queue, events, wire_input, tap->peer);
+	int r = tap_event(&wire->taps[end], queue, events, NULL, NULL);
 
 	return r < 0 ? say_gone(r, names[end], err) : 0;
 }

@@ -145,11 +145,34 @@ def test_t16_headers_of_any_length(nets, wires, sizes):
     wire = wires(pair.a, pair.b)
     for end, size in zip("ab", sizes):
         words = f"vnet header of {size} bytes" if size else "no vnet header"
+        words += ", whole segments" if None not in sizes else ""
         assert f"{end}: 2 queues, {words}\n" in wire.text
     pair.left.run("ping -c 2 -i 0.05 -W 2 -s 1400 10.0.1.2")
     pair.right.run("ping -c 2 -i 0.05 -W 2 10.0.1.1")
     ways = wire.ask()
     assert ways["a to b"]["came"] == ways["a to b"]["went"] >= 5
+
+
+@pytest.mark.parametrize("vnet", [(True, True), (True, False), (False, True)], ids=str)
+def test_t16_segments_are_whole_between_two_headers(nets, wires, vnet):
+    """TCP's segments go through whole if both ends can say so, else the kernel cuts them before."""
+    pair, size = Pair(nets, (1, 1), vnet), 5_000_000
+    wire = wires(pair.a, pair.b)
+    with pair.right.inside(lambda: socket.create_server(("10.0.1.2", 80))) as server:
+        client = pair.left.inside(lambda: socket.create_connection(("10.0.1.2", 80), timeout=10))
+        served, _ = server.accept()
+        served.settimeout(20)
+        block = bytes(range(256)) * (size // 256)
+        sender = threading.Thread(target=lambda: (client.sendall(block), client.close()))
+        sender.start()
+        got = served.makefile("rb").read()
+        sender.join(20)
+        served.close()
+    assert got == block
+    wire.end()
+    count = wire.counters("a")
+    assert (count["in"] < size // 2000) == (vnet == (True, True))
+    assert count["dropped uncut"] == 0
 
 
 def test_t16_signals_interrupt_nothing(nets, wires):

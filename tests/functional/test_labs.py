@@ -150,7 +150,7 @@ def test_wire(shipped, needs, snapshot):
     needs("/dev/net/tun", "ping")
     lab, before = shipped("wire"), snapshot()
     assert lab.up().stdout.count(" 2 received") == 2
-    assert lab.log("wire").startswith("a: 4 queues, no vnet header\nb: 4 queues, ")
+    assert lab.log("wire").startswith("a: 4 queues, vnet header of 10 bytes, whole segments\n")
     lab.ping("pc2", "pc1")
     lab.verb("restart", "wire")  # another process on the same queues
     lab.ping("pc2", "pc1")

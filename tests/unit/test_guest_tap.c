@@ -29,7 +29,8 @@ enum { QUEUES = 3, BIG = TAP_HDR_MAX + TAP_FRAME_MAX };
 /* --- the kernel's side ------------------------------------------------------------------------ */
 
 static unsigned interrupts, reads, writes;
-static int detached_fd = -1, gone_fd = -1, refused = 0;
+static int detached_fd = -1, gone_fd = -1, refused;
+static unsigned long offloads;
 
 ssize_t read(int fd, void *data, size_t len)
 {
@@ -63,6 +64,10 @@ int ioctl(int fd, unsigned long request, ...)
 	va_start(args, request);
 	ifr = va_arg(args, struct ifreq *);
 	va_end(args);
+	if (request == TUNSETOFFLOAD && offloads) {
+		offloads = (unsigned long)ifr;
+		return 0;
+	}
 	errno = request != TUNGETIFF ? ENOTTY : fd == gone_fd ? EBADFD : 0;
 	if (errno)
 		return -1;
@@ -117,6 +122,7 @@ static int setup(void **state)
 	interrupts = reads = writes = 0;
 	detached_fd = gone_fd = -1;
 	refused = 0;
+	offloads = 0;
 	return a.epoll < 0;
 }
 
@@ -141,11 +147,6 @@ static void got_input(void *arg, const uint8_t *frame, size_t len)
 	got.n++;
 	got.len = len;
 	memcpy(got.frame, frame, len);
-}
-
-static void wire_input(void *arg, const uint8_t *frame, size_t len)
-{
-	tap_send(arg, frame, len);
 }
 
 /* A frame whose flow, number and length can be seen. */
@@ -530,11 +531,11 @@ static void t16_a_slow_side_pauses_the_other(void **state)
 	while (came < FRAMES) {
 		while (sent < FRAMES && send(a.far[0], frame_make(1, sent, LEN), LEN, 0) == LEN)
 			sent++;
-		if (!turn(wire_input) && b.tap.n_kept > 0) {
+		if (!turn(NULL) && b.tap.n_kept > 0) {
 			unsigned before = reads + writes;
 
 			for (int i = 0; i < 10; i++)
-				assert_int_equal(turn(wire_input), 0); /* nobody spins */
+				assert_int_equal(turn(NULL), 0); /* nobody spins */
 			assert_int_equal(reads + writes, before);
 			paused += sent < FRAMES;
 			blocked++;
@@ -558,11 +559,11 @@ static void t16_a_pause_is_of_one_direction(void **state)
 	wire_open(1, 0, 1, 0);
 	fill(&b, 0, 1500);
 	bring(&a, 0, NULL, 60);
-	assert_int_equal(turn(wire_input), 0);
+	assert_int_equal(turn(NULL), 0);
 	for (unsigned i = 0; i < 100; i++) {
 		frame_make(0, i, 60);
 		bring(&b, 0, NULL, 60);
-		assert_int_equal(turn(wire_input), 1);
+		assert_int_equal(turn(NULL), 1);
 		assert_int_equal(fetch(&a, 0), 60);
 		assert_int_equal(frame_number(big), i);
 	}
@@ -575,12 +576,12 @@ static void t16_headers_of_two_lengths(void **state)
 	wire_open(1, 20, 1, 10);
 	frame_make(1, 42, 700);
 	bring(&a, 0, NULL, 700);
-	assert_int_equal(turn(wire_input), 1);
+	assert_int_equal(turn(NULL), 1);
 	assert_int_equal(fetch(&b, 0), 710);
 	assert_int_equal(frame_number(big + 10), 42);
 	memmove(big, big + 10, 700);
 	bring(&b, 0, NULL, 700);
-	assert_int_equal(turn(wire_input), 1);
+	assert_int_equal(turn(NULL), 1);
 	assert_int_equal(fetch(&a, 0), 720);
 	assert_int_equal(frame_number(big + 20), 42);
 }
@@ -649,6 +650,61 @@ static void t17_what_should_have_been_cut_is_counted(void **state)
 	assert_int_equal(got.n, 1);
 }
 
+/* Two ends with vnet headers, and a kernel that leaves segments whole: they are passed on with what
+ * the header says, also when they had to wait. All else of the header stays here. */
+static void t16_whole_segments_are_passed_on(void **state)
+{
+	struct virtio_net_hdr hdr = { .flags = 0xff,
+				      .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+				      .hdr_len = 54,
+				      .gso_size = 1448,
+				      .csum_start = 34,
+				      .csum_offset = 16 };
+	struct virtio_net_hdr want = hdr, got_hdr;
+	static const uint8_t zeros[20];
+	int waited = 0;
+
+	(void)state;
+	want.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	offloads = 1;
+	wire_open(1, 10, 1, 20);
+	assert_int_equal(offloads, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN);
+	for (unsigned i = 0; i < 100 && waited < 3; i++) {
+		frame_make(1, i, 60000);
+		bring(&a, 0, &hdr, 60000);
+		(void)turn(NULL);
+		if (!b.tap.n_kept)
+			continue;
+		waited++;
+		while (fetch(&b, 0) == 60020) {
+			memcpy(&got_hdr, big, sizeof got_hdr);
+			assert_memory_equal(&got_hdr, &want, sizeof want);
+			assert_memory_equal(big + sizeof want, zeros, 10);
+			(void)turn(NULL);
+		}
+	}
+	assert_int_equal(waited, 3);
+	hdr.flags =
+		VIRTIO_NET_HDR_F_DATA_VALID; /* of this end's kernel: the other knows nothing of it */
+	hdr.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+	frame_make(1, 0, 100);
+	bring(&a, 0, &hdr, 100);
+	while (turn(NULL))
+		;
+	assert_int_equal(fetch(&b, 0), 120);
+	assert_memory_equal(big, zeros, 20);
+	assert_int_equal(a.tap.queues[0].count.gso, 0);
+}
+
+static void t16_segments_are_cut_for_an_end_without_header(void **state)
+{
+	(void)state;
+	offloads = 1;
+	wire_open(1, 10, 1, 0);
+	assert_int_equal(offloads, 1); /* not asked for */
+	assert_false(a.tap.whole || b.tap.whole);
+}
+
 /* Messages of any length and content: nothing is read or written that should not be (the
  * sanitizers look), and what came is what went and what was dropped. */
 static void t17_any_message_of_any_length(void **state)
@@ -661,6 +717,7 @@ static void t17_any_message_of_any_length(void **state)
 		struct tap_counters *in = NULL, *out = NULL;
 		unsigned went = 0;
 
+		offloads = round % 2;
 		wire_open(1, lens[round % COUNT(lens)], 1, lens[round / COUNT(lens)]);
 		in = &a.tap.queues[0].count;
 		out = &b.tap.queues[0].count;
@@ -677,7 +734,7 @@ static void t17_any_message_of_any_length(void **state)
 			if (random >> 32 & 1)
 				memset(big, 0, 2); /* a header that says nothing comes often */
 			assert_int_equal(send(a.far[0], big, len, 0), len);
-			assert_int_equal(turn(wire_input), 1);
+			assert_int_equal(turn(NULL), 1);
 			for (len = fetch(&b, 0); len; len = fetch(&b, 0), went++)
 				assert_true(len >= lens[round / COUNT(lens)] + TAP_FRAME_MIN);
 		}
@@ -715,6 +772,8 @@ int main(void)
 		TEST(t17_a_device_that_is_gone_is_told),
 		TEST(t17_a_checksum_is_finished),
 		TEST(t17_what_should_have_been_cut_is_counted),
+		TEST(t16_whole_segments_are_passed_on),
+		TEST(t16_segments_are_cut_for_an_end_without_header),
 		TEST(t17_any_message_of_any_length),
 	};
 
