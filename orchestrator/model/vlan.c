@@ -131,7 +131,7 @@ int parse_trunk(struct loader *loader, const struct field *field, const struct t
 /* ---- what goes together */
 
 /* What one port, or a link for its ports, says. */
-static int port_check(struct loader *loader, const struct port *port)
+static int port_check(struct loader *loader, const struct port *port, bool link)
 {
 	if (port->vlan && port->n_trunk)
 		return load_error(loader, port->vlan_pos,
@@ -145,7 +145,8 @@ static int port_check(struct loader *loader, const struct port *port)
 		(void)load_error(loader, port->native_pos,
 				 "\"native\" is a trunk's: trunk: is "
 				 "missing here");
-		diag_hint(loader->diags, "vlan: makes an access port of one VLAN");
+		if (!link)
+			diag_hint(loader->diags, "vlan: makes an access port of one VLAN");
 		return -EINVAL;
 	}
 	return 0;
@@ -239,7 +240,7 @@ static int port_place(struct loader *loader, const struct iface *iface)
 		return load_error(loader, port_pos(port),
 				  "the VLANs of this port are said twice (first in line %d)",
 				  port_pos(&iface->link->port).line);
-	return port_check(loader, port);
+	return port_check(loader, port, false);
 }
 
 /* One of two sub-interfaces of one parent and tag. */
@@ -309,7 +310,7 @@ static void vlan_link(struct loader *loader, const struct link *link)
 		(void)load_error(loader, port_pos(&link->port),
 				 "no end of this wire is a bridge, so no VLANs are filtered there");
 		diag_hint(loader->diags, "tags pass a wire as they are");
-	} else if (port_check(loader, &link->port) == 0) {
+	} else if (port_check(loader, &link->port, true) == 0) {
 		for (int k = 0; k < link->n_ends; k++)
 			if (link->ends[k].bridge)
 				link->ends[k].bridge->filters = true;
