@@ -271,7 +271,7 @@ static void tap_check_create(struct loader *loader, const struct tnode *map)
 static void tap_check_handoff(struct loader *loader, const struct tap_spec *tap,
 			      const struct tnode *map)
 {
-	static const char *const not_by_fd[] = { "enabled-queues", NULL };
+	static const char *const not_by_fd[] = { "enabled-queues", "sndbuf", NULL };
 	const char *how =
 		tap->handoff == 1 + HANDOFF_NAME ? "handoff: name" : "handoff: unattached";
 	const struct tpair *pair = tap_said(map, "handoff"), *carrier = tap_said(map, "carrier");

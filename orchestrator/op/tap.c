@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "op/helper.h"
 #include "op/program.h"
 #include "sys/tun.h"
+#include "sys/tunlive.h"
 #include "sys/vhost.h"
 
 #define HOST_MS 5000 /* the kernel answers a message on the host's links well within this */
@@ -248,6 +250,20 @@ static int tap_new_vhost(const struct op_tap *tap, struct err *err)
 	return 0;
 }
 
+/* A device that its guest attaches: while nobody has it, we do, and set it. */
+static int tap_visit(const struct op_tap *tap, const struct tun_settings *set, struct err *err)
+{
+	int r = tun_join(tap->name, tap->vnet_hdr, tap->fd, err);
+
+	if (r >= 0)
+		r = tun_unfilter(tap->fd, err);
+	if (r >= 0)
+		r = tun_mac(tap->fd, &tap->mac, err);
+	if (r >= 0)
+		r = tun_set(tap->fd, tap->queues, set, tap->persist, err);
+	return r < 0 ? r : tap_handoff(tap, err);
+}
+
 int tap_again(struct ctx *ctx, uint32_t i, bool persist, struct err *err)
 {
 	const struct op_tap *tap = ctx_step(ctx, i)->args;
@@ -259,11 +275,28 @@ int tap_again(struct ctx *ctx, uint32_t i, bool persist, struct err *err)
 		r = tap_new_vhost(tap, err);
 	if (r == 0 && tap->handoff == TAP_BY_FD)
 		return tun_set(tap->fd, tap->queues, &set, persist, err);
-	if (r == 0 && tap->handoff == TAP_UNATTACHED) /* the last one is attached by now */
+	if (r == 0)
 		r = ctx_enter(ctx, ctx_step(ctx, i)->space, err);
 	if (r == 0)
-		r = tap_handoff(tap, err);
+		r = tap_visit(tap, &set, err);
 	ctx_leave(ctx);
+	return r;
+}
+
+int tap_rest(const struct op_tap *tap, struct err *err)
+{
+	struct tun_state state;
+	int r;
+
+	if (tap->handoff != TAP_BY_FD)
+		return tap_let_go(tap->fd, err);
+	r = tun_state(tap->fd, &state, err);
+	if (r == 0)
+		r = tun_unfilter(tap->fd, err);
+	if (r == 0)
+		r = tun_carrier(tap->fd, false, err);
+	for (uint32_t q = 0; r == 0 && state.flags & IFF_MULTI_QUEUE && q < tap->queues; q++)
+		r = tun_queue(tap->fd + (int)q, false, err);
 	return r;
 }
 
@@ -279,11 +312,11 @@ static int tap_undo(struct ctx *ctx, uint32_t i, struct err *err)
 			(void)close(tap->fd + (int)q);
 	if (!tap->persist || ctx_step(ctx, i)->space != SPACE_HOST)
 		return 0;
-	ifindex = host_link(tap->name, "tun", &tap->mac, err);
-	if (ifindex < 0)
-		return ifindex == -ENODEV ? 0 : ifindex;
-	if (ctx->slots[i].ifindex != (uint32_t)ifindex)
-		return 0; /* another's, of the same name */
+	if (!ctx->slots[i].ifindex)
+		return 0; /* it never came to that */
+	ifindex = host_own(ctx, i, tap->name, "tun", &tap->mac, err);
+	if (ifindex <= 0)
+		return ifindex;
 	nl = ctx_nl(ctx, SPACE_HOST, err);
 	if (nl < 0)
 		return nl;

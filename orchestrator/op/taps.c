@@ -2,7 +2,6 @@
 #include "op/taps.h"
 
 #include <errno.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <stdlib.h>
 
@@ -11,56 +10,43 @@
 #include "sys/tun.h"
 #include "sys/tunlive.h"
 
-/* The TAP that step i makes, if the program has its fds; else NULL. */
-static const struct op_tap *tap_of(const struct ctx *ctx, const struct op_proc *op, int i)
+/* The node of a guest; of a service's program, which has no TAPs, NULL. */
+static const struct plan_node *node_of(const struct ctx *ctx, const struct op_proc *op)
 {
-	const struct step *step = ctx_step(ctx, (uint32_t)i);
-	const struct op_tap *tap = step->args;
-
-	for (int k = 0; step->op == OP_TAP && k < op->n_fds; k++)
-		if (op->fds[k].from == tap->fd)
-			return tap;
+	for (int n = 0; n < ctx->plan->n_nodes && op->kind == PROC_GUEST; n++)
+		if (str_eq(ctx->plan->nodes[n].name, op->node))
+			return &ctx->plan->nodes[n];
 	return NULL;
 }
 
-static int tap_rest(const struct op_tap *tap, struct err *err)
+/* The k-th TAP of the node: its step, or -1 when there are no more. */
+static int tap_step(const struct plan_node *node, int k)
 {
-	struct tun_state state;
-	int r = tun_state(tap->fd, &state, err);
-
-	if (r == 0)
-		r = tun_unfilter(tap->fd, err);
-	if (r == 0)
-		r = tun_carrier(tap->fd, false, err);
-	for (uint32_t q = 0; r == 0 && state.flags & IFF_MULTI_QUEUE && q < tap->queues; q++)
-		r = tun_queue(tap->fd + (int)q, false, err);
-	return r;
+	return node && k < node->n_ifaces ? node->ifaces[k].tap_step : -1;
 }
 
 int taps_rest(struct ctx *ctx, const struct op_proc *op, struct err *err)
 {
+	const struct plan_node *node = node_of(ctx, op);
 	int worst = 0;
 
-	for (int i = 0; i < ctx->plan->n_steps; i++) {
-		const struct op_tap *tap = tap_of(ctx, op, i);
-
-		if (tap && tap->handoff == TAP_BY_FD && tap_rest(tap, err) < 0)
+	for (int k = 0, i; (i = tap_step(node, k)) >= 0; k++)
+		if (tap_rest(ctx_step(ctx, (uint32_t)i)->args, err) < 0)
 			worst = err_wrap(err, "%s", ctx_step(ctx, (uint32_t)i)->what);
-	}
 	return worst;
 }
 
 int taps_note(struct ctx *ctx, struct proc *proc, struct err *err)
 {
-	const struct op_proc *op = ctx_step(ctx, proc->step)->args;
+	const struct plan_node *node = node_of(ctx, ctx_step(ctx, proc->step)->args);
 	int n = 0;
 
-	for (int i = 0; i < ctx->plan->n_steps; i++) {
-		const struct op_tap *tap = tap_of(ctx, op, i);
+	for (int t = 0, i; (i = tap_step(node, t)) >= 0; t++) {
+		const struct op_tap *tap = ctx_step(ctx, (uint32_t)i)->args;
 		struct tun_state state;
 		struct tap_kept *kept;
 
-		if (!tap || tap->source == TAP_MADE)
+		if (tap->source == TAP_MADE)
 			continue;
 		kept = reallocarray(proc->kept, (size_t)n + 1, sizeof *kept);
 		if (!kept)
@@ -99,15 +85,13 @@ static int tap_clean(const struct op_tap *tap, const struct mac *mac, struct err
 
 int taps_ready(struct ctx *ctx, const struct proc *proc, struct err *err)
 {
-	const struct op_proc *op = ctx_step(ctx, proc->step)->args;
+	const struct plan_node *node = node_of(ctx, ctx_step(ctx, proc->step)->args);
 
-	for (int i = 0; i < ctx->plan->n_steps; i++) {
-		const struct op_tap *tap = tap_of(ctx, op, i);
+	for (int k = 0, i; (i = tap_step(node, k)) >= 0; k++) {
+		const struct op_tap *tap = ctx_step(ctx, (uint32_t)i)->args;
 		const struct tap_kept *kept = kept_of(proc, (uint32_t)i);
 		int r = 0;
 
-		if (!tap)
-			continue;
 		if (tap->handoff == TAP_BY_FD)
 			r = tap_clean(tap, kept ? &kept->mac : &tap->mac, err);
 		if (r == 0)

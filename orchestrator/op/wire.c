@@ -178,6 +178,17 @@ int host_link(const char *name, const char *kind, const struct mac *mac, struct 
 	return r;
 }
 
+int host_own(const struct ctx *ctx, uint32_t i, const char *name, const char *kind,
+	     const struct mac *mac, struct err *err)
+{
+	uint32_t known = ctx->slots[i].ifindex;
+	int ifindex = host_link(name, kind, known ? NULL : mac, err);
+
+	if (ifindex == -ENODEV || (ifindex > 0 && known && known != (uint32_t)ifindex))
+		return 0;
+	return ifindex;
+}
+
 /* The host's bridge filters already, or we would have to change what is the host's. */
 static int host_filters(const char *bridge, struct err *err)
 {
@@ -250,11 +261,9 @@ static int hostport_undo(struct ctx *ctx, uint32_t i, struct err *err)
 
 	if (nl < 0)
 		return nl;
-	self = host_link(port->name, port->tap ? "tun" : "veth", &port->mac, err);
-	if (self < 0)
-		return self == -ENODEV ? 0 : self;
-	if (ctx->slots[i].ifindex && ctx->slots[i].ifindex != (uint32_t)self)
-		return 0; /* another's, of the same name */
+	self = host_own(ctx, i, port->name, port->tap ? "tun" : "veth", &port->mac, err);
+	if (self <= 0)
+		return self;
 	nlb_dellink(&ctx->batch, i, (uint32_t)self);
 	self = nlb_flush(&ctx->batch, nl, io_now_ms() + HOST_MS, err);
 	return self == -ENODEV ? 0 : self;

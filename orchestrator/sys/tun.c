@@ -106,6 +106,20 @@ static int tun_open_queue(const struct tun_make *make, unsigned k, struct err *e
 	return 0;
 }
 
+int tun_join(const char *name, bool vnet_hdr, int at, struct err *err)
+{
+	autofd int fd = tun_open_at(at, O_NONBLOCK, err);
+	struct ifreq ifr;
+
+	if (fd < 0)
+		return fd;
+	tun_name(&ifr, name);
+	ifr.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | (vnet_hdr ? IFF_VNET_HDR : 0));
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
+		return err_sys(err, -errno, "cannot attach to \"%s\"", name);
+	return take_fd(&fd);
+}
+
 static int tun_set_mac(int fd, const struct tun_make *make, struct err *err)
 {
 	struct ifreq ifr;

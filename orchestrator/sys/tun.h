@@ -71,6 +71,11 @@ int tun_adopt(int first_fd, unsigned queues, const int *shown, const struct tun_
  * number `at`, attached to nothing: for programs that do that themselves. The fd or -errno. */
 int tun_open(int at, struct err *err);
 
+/* Attaches to the single queue of a persistent TAP in the calling thread's namespace, at the fd number
+ * `at`. The fd or -errno (-EBUSY: it is held). One that is not there would be made: the caller knows
+ * that it is. */
+int tun_join(const char *name, bool vnet_hdr, int at, struct err *err);
+
 /* What the kernel says of a queue. 0 or -errno (-EBADFD: the device is gone, or there is none). */
 struct tun_state {
 	char name[16];

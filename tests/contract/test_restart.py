@@ -285,3 +285,45 @@ def test_restart_on_the_callers_tap(lab):
         fcntl.ioctl(taps[0], c.TUNSETPERSIST, 0)
         for fd in taps:
             os.close(fd)
+
+
+# Attaches itself, by the fd that it was given or by name; tells what it found, and spoils it.
+ATTACH = """
+import fcntl, json, os, signal, struct
+name = sys.argv[1].encode()
+fd = int(sys.argv[2]) if sys.argv[2:] else os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(fd, c.TUNSETIFF, struct.pack("16sH22x", name, c.IFF_TAP | c.IFF_NO_PI | c.IFF_VNET_HDR))
+with open("seen", "a") as out:
+    print(json.dumps([c.flags(fd), c.mac(fd), c.number(fd, c.TUNGETVNETHDRSZ),
+                      c.number(fd, c.TUNGETSNDBUF), c.number(fd, c.TUNGETVNETLE)]), file=out)
+c.set_mac(fd, "02:00:00:00:66:00")
+fcntl.ioctl(fd, c.TUNSETOFFLOAD, 7)
+c.number(fd, c.TUNSETVNETHDRSZ, 20)
+c.number(fd, c.TUNSETSNDBUF, 4711)
+c.number(fd, c.TUNSETVNETLE, 1)
+print("READY", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("handoff", ("name", "unattached"))
+def test_restart_of_one_that_attaches_itself(lab, handoff):
+    """Nobody holds the device meanwhile, and what the last guest set is put back all the same."""
+    fd = ', "${eth0.fd}"' if handoff == "unattached" else ""
+    made = lab(f"""\
+bridges: {{lan: 10.7.0.0/24}}
+nodes:
+  g:
+    kind: guest
+    netns: switch
+    command: [{c.PYTHON}, ./guest.py, "${{eth0.ifname}}"{fd}]
+    ready: {{console: READY, timeout: 20s}}
+    interfaces: {{eth0: {{bridge: lan, tap: {{handoff: {handoff}, vnet-hdr: on, vnet-hdr-len: 12}}}}}}
+""")
+    c.guest_script(made, "guest.py", ATTACH)
+    made.up("-q")
+    made.verb("restart", "g")
+    again(made, 2)
+    first, second = seen(made)
+    assert first == second
+    assert first[2:] == [12, 2**31 - 1, 0] and first[1] == c.planned(made, "g:eth0")["mac"]
