@@ -182,6 +182,50 @@ def kill(*who):
     wait("killed processes gone", lambda: all(map(gone, who)))
 
 
+def kill_who(who):
+    """Kills them; of both the worker is stopped first, so that it has no time to mend anything."""
+    pids = {"guardian": ["tapnet-guard"], "worker": ["tapnet-work"],
+            "both": ["tapnet-guard", "tapnet-work"]}[who]
+    victims = [one(comm) for comm in pids]
+    if who == "both":
+        os.kill(victims[1], signal.SIGSTOP)
+    for pid in victims:
+        os.kill(pid, signal.SIGKILL)
+    return victims
+
+
+def check_hooks(made, both):
+    """Pairs; what each down hook had. Gives what is wrong."""
+    log = hook_lines(made)
+    wrong = unpaired(log)
+    # The next hook may have been started, and killed before its first word: it has its down hook.
+    ups = [w for e, w, _ in log if e == "up"]
+    begun = [w for w in HOOKS if w not in ups][:1]
+    wrong = [line for line in wrong if line not in [f"down hook of {w} without its up hook"
+                                                    for w in begun]]
+    ours = os.readlink("/proc/self/ns/net")
+    for event, whose, had in log:
+        if event == "up":
+            continue
+        in_lab = whose not in HOOKS_OF_HOST
+        if both and in_lab:
+            if had["gone"] != "1" or had["net"] == ours or had["links"] != "lo":
+                wrong.append(f"down hook of {whose}, its namespace gone: {had}")
+        elif in_lab == (had["net"] == ours):
+            wrong.append(f"down hook of {whose} in the wrong namespace: {had}")
+        if not both and whose in HOOKS_OF_TAPS and had["fd"] != "/dev/net/tun":
+            wrong.append(f"down hook of {whose} without its TAP: {had}")
+        if not both and had["gone"]:
+            wrong.append(f"down hook of {whose}: gone, it says: {had}")
+    return wrong
+
+
+def gc(made):
+    """`gc` alone: exit 0, and the lab is not there."""
+    made.verb("gc", timeout=20)
+    return [] if not made.is_there() else ["still there after gc"]
+
+
 def settle(before, snapshot, seconds=4.0):
     """Waits until what is there is what was; gives the difference."""
     until = time.monotonic() + seconds

@@ -41,26 +41,7 @@ def check(made, before, snapshot):
     assert not faultlab.unpaired(faultlab.hook_lines(made))
 
 
-# --- signals to `up` while it goes up ---------------------------------------------------------
-
-@pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"))
-def test_signal_while_it_goes_up(make, snapshot, name):
-    made = make(SLOW)
-    before = snapshot()
-    with start(made, "up", made.file) as up:
-        inside = made.file.parent / "inside"
-        faultlab.wait("it is at its exec", inside.exists, reap=False)
-        os.kill(up.pid, signal.Signals[name])
-        status = up.wait(20)
-        said = up.stdout.read()
-    if name == "SIGKILL":
-        assert status == -signal.SIGKILL
-    else:
-        assert status == 5, said
-        assert "undone:" in said and made.name in said
-    check(made, before, snapshot)
-    assert len(faultlab.hook_lines(made)) == 4
-
+# --- the foreground -----------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP"))
 def test_foreground_ends_with_a_signal(make, snapshot, name):

@@ -1,5 +1,9 @@
-# test_undo.py - a step that fails, at every position of a plan: exit 5, its place told, everything
-# undone, and a down hook for exactly those up hooks that ran and did not fail.
+# test_t05_failure.py - T5: a down hook runs if and only if its up hook succeeded, while the TAP's fd is
+# still open. Here: whatever step of a plan fails, or is interrupted by a signal; then `up` exits with
+# 5, the step's place is told, and everything is undone. (SIGKILL: test_t05_killed.py)
+import os
+import signal
+
 import pytest
 
 import faultlab
@@ -50,7 +54,7 @@ def fail(made, steps, at, after, before, snapshot):
 
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("after", (False, True), ids=("before", "after"))
-def test_fails_at_every_step(full, snapshot, after, part):
+def test_t05_fails_at_every_step(full, snapshot, after, part):
     made, steps = full
     before = snapshot()
     wrong = []
@@ -62,7 +66,7 @@ def test_fails_at_every_step(full, snapshot, after, part):
     assert not wrong, "\n".join(wrong)
 
 
-def test_nothing_fails(full):
+def test_t05_nothing_fails(full):
     """The same lab without a fault: what each hook has, and the order of the way down."""
     made, _ = full
     made.up()
@@ -78,7 +82,7 @@ def test_nothing_fails(full):
 
 
 @pytest.mark.parametrize("hook", faultlab.HOOKS)
-def test_hook_that_fails(full, snapshot, hook):
+def test_t05_hook_that_fails(full, snapshot, hook):
     """An up hook's own failure: no down hook for it, one for each before it."""
     made, _ = full
     before = snapshot()
@@ -96,6 +100,64 @@ def test_hook_that_fails(full, snapshot, hook):
     assert not faultlab.settle(before, snapshot)
 
 
+def test_t05_down_hook_that_fails(lab):
+    """Told, and everything else is still undone, the other down hooks run."""
+    made = lab("""\
+hooks: {up: ./hook, down: ./hook}
+nodes:
+  r1:
+    interfaces: {eth0: {ipv4: 10.0.0.1/24, hooks: {up: ./hook, down: ./hook}}}
+    hooks: {up: "true", down: "echo not today; exit 9"}
+    services: {s: sleep 1000}
+  r2: {interfaces: {eth0: {ipv4: 10.0.0.2/24}}}
+links: [[r1:eth0, r2:eth0]]
+""")
+    faultlab.script(made.file.parent / "hook", faultlab.HOOK)
+    made.up()
+    down = made.down(status=6)
+    assert f"{made.name}: not all could be undone: r1: down hook " in down.stderr, down.stderr
+    assert "exited with 9\n    not today\n" in down.stderr, down.stderr
+    ran = [(event, whose) for event, whose, _ in faultlab.hook_lines(made)]
+    assert ran == [("up", "lab"), ("up", "r1:eth0"), ("down", "r1:eth0"), ("down", "lab")]
+    assert not faultlab.pids("tapnet-guard") and not faultlab.pids("tapnet-init")
+    made.verb("gc")
+    assert not made.is_there()
+    assert len(faultlab.hook_lines(made)) == 4
+
+
+SLOW = """\
+hooks: {up: ./hook, down: ./hook}
+nodes:
+  r1:
+    interfaces: {eth0: {bridge: lan, hooks: {up: ./hook, down: ./hook}}}
+    exec: [touch inside, sleep 1000]
+  g1: {kind: guest, command: [sleep, "1000"], interfaces: {eth0: lan}}
+bridges: {lan: 10.1.0.0/24}
+"""
+
+
+@pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"))
+def test_t05_signal_while_it_goes_up(lab, fault_bin, snapshot, name):
+    made = lab(SLOW, fault_bin)
+    faultlab.script(made.file.parent / "hook", faultlab.HOOK)
+    before = snapshot()
+    with faultlab.start(made, "up", made.file) as up:
+        inside = made.file.parent / "inside"
+        faultlab.wait("it is at its exec", inside.exists, reap=False)
+        os.kill(up.pid, signal.Signals[name])
+        status = up.wait(20)
+        said = up.stdout.read()
+    if name == "SIGKILL":
+        assert status == -signal.SIGKILL
+    else:
+        assert status == 5, said
+        assert "undone:" in said and made.name in said
+    faultlab.wait("it is gone", lambda: not made.is_there(), reap=False)
+    assert not faultlab.settle(before, snapshot)
+    assert [(e, w) for e, w, _ in faultlab.hook_lines(made)] == [
+        ("up", "lab"), ("up", "r1:eth0"), ("down", "r1:eth0"), ("down", "lab")]
+
+
 SERVER = """\
 #!/bin/sh
 if [ "$TAPNET_EVENT" = up ]; then
@@ -108,7 +170,7 @@ fi
 
 
 @pytest.mark.parametrize("down", (True, False), ids=("stopped", "forgotten"))
-def test_a_server_that_an_up_hook_starts(lab, fault_bin, snapshot, down):
+def test_t05_a_server_that_an_up_hook_starts(lab, fault_bin, snapshot, down):
     """Its down hook finds it running; without one it is killed with the lab."""
     made = lab(f"hooks: {{up: ./server{', down: ./server' if down else ''}}}\n"
                "nodes: {r1: {}}\n", fault_bin)
@@ -140,7 +202,7 @@ def kill_leaks():
         faultlab.reap()
 
 
-def test_planted_leak_of_a_hook(full, snapshot):
+def test_t05_planted_leak_of_a_hook(full, snapshot):
     made, steps = full
     before = snapshot()
     at = next(i for i, s in enumerate(steps) if s["op"] == "hook" and s["of"] == "r1:eth2")
@@ -148,7 +210,7 @@ def test_planted_leak_of_a_hook(full, snapshot):
     assert faultlab.unpaired(faultlab.hook_lines(made)) == ["up hook of r1:eth2 without its down hook"]
 
 
-def test_planted_leak_of_what_is_in_the_host(full, snapshot):
+def test_t05_planted_leak_of_what_is_in_the_host(full, snapshot):
     """A TAP whose fd stays open: a process is left, and its port on the host's bridge until the
     host's part of the teardown takes that away."""
     made, steps = full

@@ -1,5 +1,6 @@
-# test_hooks.py - what a hook is given: fds, environment, argv, signals, namespace and time; and what
-# its failure does.
+# test_t04_hooks.py - T4: a hook is given 0, 1, 2 and the TAP's fds and nothing else, the device's name as
+# its first argument, signals as they are for a new program, and a time; how it failed is told in words:
+# "exited with 3", "killed by SIGTERM", "could not start: No such file or directory".
 import json
 import os
 import re
@@ -117,12 +118,12 @@ def events():
     return up + [("down", who, argv, taps) for who, _, _, argv, taps in reversed(SEEN)]
 
 
-def test_pairs_in_order(told):
+def test_t04_pairs_in_order(told):
     assert [(had["env"]["TAPNET_EVENT"], whose(had)) for had in told[0]] == \
         [(event, who) for event, who, _, _ in events()]
 
 
-def test_fds(told):
+def test_t04_fds(told):
     """0, 1, 2 and the TAP's; nothing else."""
     for had, (event, who, _, taps) in zip(told[0], events(), strict=True):
         fds = {int(fd): to for fd, to in had["fds"].items()}
@@ -137,19 +138,19 @@ def test_fds(told):
             assert "TAPNET_FDS" not in had["env"] and "TAPNET_IFNAME" not in had["env"], about
 
 
-def test_argv(told):
+def test_t04_argv(told):
     for had, (event, who, argv, _) in zip(told[0], events(), strict=True):
         assert had["argv"] == [told[2] if word == "N" else word for word in argv], (event, who)
         if argv:
             assert had["env"]["TAPNET_IFNAME"] == had["argv"][0], (event, who)
 
 
-def test_signals(told):
+def test_t04_signals(told):
     for had in told[0]:
         assert had["signals"] == {f"Sig{k}:": "0" * 16 for k in ("Blk", "Ign", "Cgt")}, whose(had)
 
 
-def test_environment(told):
+def test_t04_environment(told):
     for had, (event, who, _, _) in zip(told[0], events(), strict=True):
         env = had["env"]
         assert env["TAPNET_LAB"] == told[3].name
@@ -165,7 +166,7 @@ def test_environment(told):
         assert ours <= set(env) <= ours | KEPT, (event, who, set(env) - ours - KEPT)
 
 
-def test_namespace(told):
+def test_t04_namespace(told):
     """That of the device; a node's; the host's."""
     had_all, r1, port, _ = told
     host = os.readlink("/proc/self/ns/net")
@@ -213,28 +214,28 @@ def fails(made, hook, words):
     ("kill -KILL $$", "killed by SIGKILL"),
     ("echo too bad >&2; exit 1", "exited with 1"),
 ))
-def test_status_in_words(lab, hook, words):
+def test_t04_status_in_words(lab, hook, words):
     said = fails(lab(ONE.replace("HOOK", f"'{hook}'")), hook, words)
     assert ("\n    too bad\n" in said) == ("too bad" in hook), said
 
 
-def test_no_such_script(lab):
+def test_t04_no_such_script(lab):
     fails(lab(ONE.replace("HOOK", "./nothing")), "./nothing", ".*No such file or directory")
 
 
-def test_not_executable(lab):
+def test_t04_not_executable(lab):
     made = lab(ONE.replace("HOOK", "./hook"))
     faultlab.script(made.file.parent / "hook", HOOK).chmod(0o644)
     fails(made, "./hook", ".*Permission denied")
 
 
-def test_no_interpreter(lab):
+def test_t04_no_interpreter(lab):
     made = lab(ONE.replace("HOOK", "[./hook]"))
     faultlab.script(made.file.parent / "hook", "#!/nothing/like/this\n")
     fails(made, "./hook", ".*No such file or directory")
 
 
-def test_timeout_kills_the_group(lab):
+def test_t04_timeout_kills_the_group(lab):
     """The grandchild, too, of a hook that ignores SIGTERM."""
     hook = "trap '' TERM; sleep 1000 & echo $! > pid; sleep 1000"
     made = lab(ONE.replace("HOOK", f'{{command: "{hook}", timeout: 400ms}}'))
@@ -243,29 +244,6 @@ def test_timeout_kills_the_group(lab):
     assert time.monotonic() - began < 5
     pid = int((made.file.parent / "pid").read_text())
     faultlab.wait("the grandchild gone", lambda: faultlab.gone(pid), 2)
-
-
-def test_down_hook_that_fails(lab):
-    """Told, and everything else is still undone, the other down hooks run."""
-    made = prepare(lab("""\
-hooks: {up: ./hook, down: ./hook}
-nodes:
-  r1:
-    interfaces: {eth0: {ipv4: 10.0.0.1/24, hooks: {up: ./hook, down: ./hook}}}
-    hooks: {up: "true", down: "echo not today; exit 9"}
-    services: {s: sleep 1000}
-  r2: {interfaces: {eth0: {ipv4: 10.0.0.2/24}}}
-links: [[r1:eth0, r2:eth0]]
-"""))
-    made.up()
-    down = made.down(status=6)
-    assert f"{made.name}: not all could be undone: r1: down hook " in down.stderr, down.stderr
-    assert "exited with 9\n    not today\n" in down.stderr, down.stderr
-    assert [whose(had) for had in seen(made)] == ["lab", "r1:eth0", "r1:eth0", "lab"]
-    assert not faultlab.pids("tapnet-guard") and not faultlab.pids("tapnet-init")
-    made.verb("gc")
-    assert not made.is_there()
-    assert len(seen(made)) == 4
 
 
 # --- a caller with fds to lose --------------------------------------------------------------------
@@ -287,7 +265,7 @@ links: [[r1:eth0, g1:eth0]]
 NUMBERS = (30, 64, 65, 66, 67, 200, 1000)
 
 
-def test_fds_of_the_caller_reach_nobody(lab):
+def test_t04_fds_of_the_caller_reach_nobody(lab):
     """Nor does the lab itself keep any: the pipe ends when the caller closes it."""
     made = lab(LEAK.replace("LOOK", "(ls -l /proc/self/fd; echo =) > look.$$; cat look.$$ >> fds"))
     reading, writing = os.pipe()
