@@ -4,14 +4,17 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import faultlab
+from conftest import run_program
 
 # Tells in seen.json what it was given. The shell looks at the signals: python changes them.
 HOOK = """\
@@ -297,3 +300,18 @@ def test_t04_fds_of_the_caller_reach_nobody(lab):
         assert taps in ([], ["3"]), look
         # 0, 1, 2, the TAP's and the listing's own
         assert [int(fd) for fd, _ in targets] == list(range(4 + len(taps))), look
+
+
+def test_t04_fds_are_closed_in_one_go(lab, needs):
+    """However many files may be open: no loop over them, which takes minutes where that is a billion."""
+    needs("strace", "prlimit")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    made = lab(ONE.replace("HOOK", '"true"'))
+    trace = made.file.parent / "trace"
+    run_program(["prlimit", f"--nofile={most}:{most}", "strace", "-f", "-qq", "-o", trace, "-e",
+                 "trace=close,close_range,fcntl", made.bin, "up", "--ttl", "1ms", made.file],
+                cwd=made.file.parent)
+    faultlab.wait("it is down", lambda: not made.is_there(), reap=False)
+    calls = trace.read_text().splitlines()
+    assert any("close_range(" in call for call in calls)
+    assert len(calls) < most / 8 and most > 4000, len(calls)
