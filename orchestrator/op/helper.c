@@ -95,10 +95,8 @@ int helper_get(struct ctx *ctx, uint32_t step, const struct program *helper, con
 	struct program program = { .argv = argv, .env = helper->env, .n_env = helper->n_env };
 	autofd int theirs = -1;
 	off_t from = 0;
-	int r = argv ? ctx_enter(ctx, SPACE_HOST, err) : err_sys(err, -ENOMEM, "no memory");
+	int r = argv ? helper_pair(at_fd, &theirs, err) : err_sys(err, -ENOMEM, "no memory");
 
-	if (r == 0)
-		r = helper_pair(at_fd, &theirs, err);
 	if (r < 0)
 		return err_wrap(err, "helper \"%s\"", program_name(helper));
 	strbuf_printf(&fd, "--fd=%d", HELPER_FD);

@@ -217,7 +217,9 @@ int program_run(struct ctx *ctx, struct spawn *spawn, const struct program *prog
 
 	log = log < 0 ? -1 : log;
 	*ret_from = log < 0 ? 0 : log_size(log);
-	r = program_fill(ctx, program, more, &filled, err);
+	r = ctx_enter(ctx, SPACE_HOST, err); /* a step before it may have left us elsewhere */
+	if (r == 0)
+		r = program_fill(ctx, program, more, &filled, err);
 	if (r < 0)
 		return r;
 	spawn->argv = (const char *const *)filled.argv;

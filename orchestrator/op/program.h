@@ -30,7 +30,8 @@ void program_last_words(const struct ctx *ctx, const char *name, off_t from, str
 int program_wait(struct ctx *ctx, struct spawned *spawned, uint32_t timeout_ms, struct err *err);
 
 /* Runs a program to its end, in the lab's folder, its output added to a log from *ret_from on. Of
- * spawn the caller says where it runs and with which fds. 0; else err has its last words, too. */
+ * spawn the caller says where it runs (else with the host's network) and with which fds. 0; else
+ * err has its last words, too. */
 int program_run(struct ctx *ctx, struct spawn *spawn, const struct program *program,
 		const char *log_name, uint32_t timeout_ms, off_t *ret_from, struct err *err);
 

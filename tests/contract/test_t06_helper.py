@@ -119,6 +119,21 @@ def test_t06_words_as_they_are_and_no_shell(lab, guest, bin):
     assert not devices()
 
 
+def test_t06_hooks_of_such_a_tap(lab, guest):
+    """They run where the helper did, in the host's network namespace, with the fd as 3."""
+    made = lab("nodes: {}\n")
+    fake(made, "good")
+    node = "bridges: {lan: }\nnodes:\n  h: {interfaces: {eth0: {bridge: lan}}}\n"  # made before: in other namespaces
+    hooks = "hooks: {up: 'readlink /proc/self/ns/net /proc/self/fd/3 > up', down: 'readlink /proc/self/ns/net > down'}"
+    text = made.file.read_text().replace("nodes:\n", node).replace("}}}}\n", "}}, " + hooks + "}}\n")
+    made.file.write_text(text)
+    made.up()
+    made.down()
+    ours = os.readlink("/proc/self/ns/net")
+    assert (made.file.parent / "up").read_text().split() == [ours, "/dev/net/tun"]
+    assert (made.file.parent / "down").read_text().split() == [ours]
+
+
 # --- helpers that do not ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize("what,words", [
