@@ -51,11 +51,12 @@ bool tap_device_same(const struct tap_device *a, const struct tap_device *b)
 
 static int queue_device(struct tap *tap, int fd, const struct ifreq *ifr, struct err *err)
 {
+	struct tap_device device = { 0 };
 	struct ifreq hw = { 0 };
-	struct tap_device device;
 
+	/* Older kernels do not find a TAP that was moved: then the name has to do. */
 	if (ioctl(fd, SIOCGIFHWADDR, &hw) < 0)
-		return err_sys(err, -errno, "the MAC of fd %d's TAP", fd);
+		memset(&hw, 0, sizeof hw);
 	memcpy(device.ifname, ifr->ifr_name, sizeof device.ifname);
 	memcpy(device.mac.b, hw.ifr_hwaddr.sa_data, sizeof device.mac.b);
 	if (!tap->device.ifname[0])

@@ -260,6 +260,36 @@ def test_t16_a_peer_that_is_down_is_a_cable_without_an_end(nets, wires):
     slow.left.run("ping -c 1 -w 10 10.0.1.2")
 
 
+def test_t16_a_device_that_is_moved_and_renamed(nets, wires):
+    """The fds do not care; nor does a wire that is started after it."""
+    pair, (other,) = Pair(nets), nets(1)
+    for first in (True, False):
+        if first:
+            wire = wires(pair.a, pair.b)
+            pair.left.run("ip link set tap0 down")
+            pair.left.run(f"ip link set tap0 netns {other.holder.pid} name elsewhere")
+            other.run("ip address add 10.0.1.1/24 dev elsewhere")
+            other.run("ip link set elsewhere up")
+        else:
+            wire.end()
+            wire = wires(pair.a, pair.b)
+        other.run("ip neighbour flush dev elsewhere")
+        other.run("ping -c 2 -i 0.05 -W 5 10.0.1.2")
+
+
+def test_t16_256_queues(nets, wires):
+    pair, number = Pair(nets, (256, 2), (True, True)), 2000
+    pair.left.run("ip link set tap0 txqueuelen 20000")
+    wire = wires(pair.a, pair.b)
+    pair.left.run("ping -c 1 -W 5 10.0.1.2")
+    sink = Sink(pair.right)
+    flood(pair.left, number, 200)
+    assert in_order(sink.take(number), number)
+    pair.left.run("ip link delete tap0")
+    wait_until(lambda: Zombie(wire.process.pid).there, 20)  # the kernel takes its time for each queue
+    assert wire.end(None)[:2] == (1, "tapnet-wire: error: a: the device is gone\n")
+
+
 def test_t16_ends_that_will_not_do(nets):
     """The same device twice is no wire, nor are queues of two devices one end."""
     from wirelab import Wire

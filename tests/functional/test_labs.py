@@ -154,7 +154,7 @@ def test_wire(shipped, needs, snapshot):
     lab.ping("pc2", "pc1")
     lab.verb("restart", "wire")  # another process on the same queues
     lab.ping("pc2", "pc1")
-    assert lab.log("wire").count("ready\n") == 2
+    assert lab.log("wire").count("a: 4 queues, ") == lab.log("wire").count("ready\n") == 2
     lab.exec("pc1", "ip", "link", "delete", "eth0")  # a link that is gone ends the wire at once
     end = time.monotonic() + 1
     while "a: the device is gone" not in lab.log("wire") and time.monotonic() < end:
