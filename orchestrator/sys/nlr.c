@@ -140,8 +140,8 @@ static void link_tun(struct nlattr *data, struct nlr_tun *tun)
 		.multi_queue = tun_bool(attrs, IFLA_TUN_MULTI_QUEUE),
 		.queues = tun_number(attrs, IFLA_TUN_NUM_QUEUES),
 		.disabled = tun_number(attrs, IFLA_TUN_NUM_DISABLED_QUEUES),
-		.owner = attrs[IFLA_TUN_OWNER] ? nla_get_u32(attrs[IFLA_TUN_OWNER]) : -1,
-		.group = attrs[IFLA_TUN_GROUP] ? nla_get_u32(attrs[IFLA_TUN_GROUP]) : -1,
+		.owner = attrs[IFLA_TUN_OWNER] ? (int64_t)nla_get_u32(attrs[IFLA_TUN_OWNER]) : -1,
+		.group = attrs[IFLA_TUN_GROUP] ? (int64_t)nla_get_u32(attrs[IFLA_TUN_GROUP]) : -1,
 	};
 	if (!tun->multi_queue) /* then the kernel does not count */
 		tun->queues = 1;

@@ -12,6 +12,8 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -139,29 +141,52 @@ int steer_hash(struct err *err)
 
 #include <bpf/libbpf.h>
 
-/* libbpf tells why something failed only to a callback: its first warning is the cause. */
-static char object_words[512];
+/* libbpf tells why something failed only to a callback that has no argument. Its first warning is
+ * the cause, but of the kernel's log, which is a warning of many lines, the last one is. */
+static struct strbuf object_words = { .text = strbuf_empty };
+
+#define KERNELS_LOG "-- BEGIN PROG LOAD LOG --\n"
+
+static void object_log(const char *log)
+{
+	const char *end = strstr(log, "\nprocessed "), *line = end;
+
+	while (line && line > log && line[-1] != '\n')
+		line--;
+	if (line) {
+		strbuf_puts(&object_words, ": ");
+		strbuf_safe(&object_words, line, (size_t)(end - line));
+	}
+}
 
 static PRINTF_LIKE(2, 0) int object_print(enum libbpf_print_level level, const char *fmt,
 					  va_list args)
 {
-	if (level == LIBBPF_WARN && !object_words[0])
-		(void)vsnprintf(object_words, sizeof object_words, fmt, args);
+	static const char prefix[] = "libbpf: ";
+	char *text = NULL;
+	const char *log;
+
+	if (level != LIBBPF_WARN || vasprintf(&text, fmt, args) < 0)
+		return 0;
+	log = strstr(text, KERNELS_LOG);
+	if (log) {
+		object_log(log + strlen(KERNELS_LOG));
+	} else if (!object_words.len) {
+		const char *words = text + (str_starts(text, prefix) ? strlen(prefix) : 0);
+
+		strbuf_safe(&object_words, words, strcspn(words, "\n"));
+	}
+	free(text);
 	return 0;
 }
 
-/* In one line. */
 static int object_failed(const char *path, int code, struct err *err)
 {
-	char *words = object_words;
-	size_t len = strcspn(words, "\n");
-
-	words[len] = '\0';
-	if (str_starts(words, "libbpf: "))
-		words += strlen("libbpf: ");
-	if (!*words)
+	if (code < -4000) /* libbpf's own numbers: of the file's format */
+		code = -ENOEXEC;
+	if (!object_words.len)
 		return err_sys(err, code, "%s", path);
-	return err_set(err, code, "%s: %s", path, words);
+	return err_set(err, code, "%s: %s", path, object_words.text);
 }
 
 static struct bpf_program *object_choose(struct bpf_object *object)
@@ -201,16 +226,17 @@ static int object_load(struct bpf_object *object, const char *path, struct err *
 
 int steer_object(const char *path, struct err *err)
 {
+	autofd int file = open(path, O_RDONLY | O_CLOEXEC);
 	struct bpf_object *object;
 	int r;
 
-	object_words[0] = '\0';
+	if (file < 0) /* libbpf says it in more words */
+		return err_sys(err, -errno, "%s", path);
 	(void)libbpf_set_print(object_print);
 	object = bpf_object__open_file(path, NULL);
-	if (!object)
-		return object_failed(path, -errno, err);
-	r = object_load(object, path, err);
+	r = object ? object_load(object, path, err) : object_failed(path, -errno, err);
 	bpf_object__close(object);
+	strbuf_free(&object_words);
 	return r;
 }
 

@@ -8,18 +8,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if.h>
-#include <linux/if_arp.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include "base/fd.h"
 #include "sys/place.h"
+#include "sys/tunlive.h"
 #include "sys/tunset.h"
 
 #define TUN_PATH  "/dev/net/tun"
-#define TUN_ASKED (IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
+#define TUN_ASKED (IFF_TUN | IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE)
 
 static int tun_open_failed(int code, struct err *err)
 {
@@ -43,7 +43,7 @@ static int tun_open_failed(int code, struct err *err)
 
 static unsigned tun_flags(const struct tun_make *make)
 {
-	return IFF_TAP | IFF_NO_PI | (make->set.vnet_hdr ? IFF_VNET_HDR : 0u) |
+	return IFF_TAP | (make->set.vnet_hdr ? IFF_VNET_HDR : 0u) |
 	       (make->queues > 1 ? IFF_MULTI_QUEUE : 0u);
 }
 
@@ -99,7 +99,7 @@ static int tun_open_queue(const struct tun_make *make, unsigned k, struct err *e
 	if (k == 0 && make->ifindex && ioctl(fd, TUNSETIFINDEX, &make->ifindex) < 0)
 		return err_sys(err, -errno, "cannot choose ifindex %u", make->ifindex);
 	tun_name(&ifr, make->name);
-	ifr.ifr_flags = (short)(tun_flags(make) | (k == 0 ? IFF_TUN_EXCL : 0u));
+	ifr.ifr_flags = (short)(tun_flags(make) | IFF_NO_PI | (k == 0 ? IFF_TUN_EXCL : 0u));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		return tun_attach_failed(make, k, -errno, err);
 	(void)take_fd(&fd);
@@ -120,21 +120,10 @@ int tun_join(const char *name, bool vnet_hdr, int at, struct err *err)
 	return take_fd(&fd);
 }
 
-static int tun_set_mac(int fd, const struct tun_make *make, struct err *err)
-{
-	struct ifreq ifr;
-
-	tun_name(&ifr, make->name);
-	ifr.ifr_hwaddr.sa_family = ARPHRD_ETHER;
-	memcpy(ifr.ifr_hwaddr.sa_data, make->mac->b, sizeof make->mac->b);
-	if (ioctl(fd, SIOCSIFHWADDR, &ifr) < 0)
-		return err_sys(err, -errno, "cannot set the MAC of \"%s\"", make->name);
-	return 0;
-}
-
 /* What is set once for the whole device, and the proof that it is what was asked for. */
 static int tun_settle(const struct tun_make *make, struct err *err)
 {
+	const struct tun_settings *set = &make->set;
 	int fd = make->first_fd, r;
 	struct tun_state state;
 
@@ -146,11 +135,13 @@ static int tun_settle(const struct tun_make *make, struct err *err)
 			       "the kernel made \"%s\" with flags 0x%x, not \"%s\" with 0x%x",
 			       state.name, state.flags & TUN_ASKED, make->name, tun_flags(make));
 	if (make->mac)
-		r = tun_set_mac(fd, make, err);
+		r = tun_mac(fd, make->mac, err);
 	if (r == 0)
-		r = tunset_apply(fd, make->queues, &make->set, err);
-	if (r == 0 && make->set.carrier_off)
-		r = tunset_carrier(fd, false, err);
+		r = tunset_apply(fd, make->queues, set, err);
+	if (r == 0 && set->offload)
+		r = tunset_offload_proof(make->name, set->offload, err);
+	if (r == 0 && set->carrier_off)
+		r = tun_carrier(fd, false, err);
 	if (r == 0 && make->persist)
 		r = tunset_persist(fd, true, err);
 	return r < 0 ? err_wrap(err, "\"%s\"", make->name) : 0;
@@ -199,7 +190,8 @@ int tun_state(int fd, struct tun_state *ret_state, struct err *err)
 	}
 	memcpy(ret_state->name, ifr.ifr_name, sizeof ret_state->name);
 	ret_state->name[sizeof ret_state->name - 1] = '\0';
-	ret_state->flags = (unsigned short)ifr.ifr_flags;
+	/* The bit of IFF_NO_PI is set for "no filter", too: of neither anything is known. */
+	ret_state->flags = (unsigned)ifr.ifr_flags & (USHRT_MAX ^ IFF_NOFILTER);
 	ret_state->detached = (ifr.ifr_flags & IFF_DETACH_QUEUE) != 0;
 	if (ioctl(fd, TUNGETVNETHDRSZ, &ret_state->vnet_hdr_size) < 0 ||
 	    ioctl(fd, TUNGETSNDBUF, &ret_state->sndbuf) < 0 || ioctl(fd, TUNGETVNETLE, &little) < 0)
@@ -227,5 +219,9 @@ int tun_queue(int fd, bool attach, struct err *err)
 	if (ioctl(fd, TUNSETQUEUE, &ifr) < 0)
 		return err_sys(err, -errno, "cannot %s a queue of \"%s\"",
 			       attach ? "attach" : "detach", state.name);
-	return 0;
+	r = tun_state(fd, &state, err);
+	if (r == 0 && attach == state.detached) /* the kernel's way, when a filter is attached */
+		r = err_set(err, -EPROTO, "the kernel did not %s a queue of \"%s\"",
+			    attach ? "attach" : "detach", state.name);
+	return r;
 }

@@ -20,7 +20,7 @@ enum tun_steering { TUN_AUTOMQ, TUN_QUEUE, TUN_HASH, TUN_OBJECT };
 
 /* How a TAP is to be; zero is what the kernel makes by itself, but for owner and group: -1. */
 struct tun_settings {
-	bool vnet_hdr;
+	bool vnet_hdr;	       /* settled when it is made, and looked at by tun_make() alone */
 	unsigned vnet_hdr_len; /* 10, 12 or 20; 0: the kernel's 10, which every guest expects */
 	enum tun_endian endian;
 	unsigned offload; /* TUN_F_* */
@@ -30,7 +30,7 @@ struct tun_settings {
 	const char *steering_object; /* TUN_OBJECT: path of an ELF object file */
 	unsigned enabled;	     /* queues attached at first; 0: all */
 	bool carrier_off;
-	long owner, group; /* uid and gid who may attach queues by name; -1: left as they are */
+	long owner, group; /* who may attach queues by name, uid and gid; -1: left as they are */
 };
 
 struct tun_make {
@@ -56,8 +56,8 @@ int tun_set(int first_fd, unsigned queues, const struct tun_settings *set, bool 
 
 /* Takes over queues that another made, at first_fd …: refuses, and changes nothing, unless they are
  * different queues of one TAP without packet information. Then as tun_set(), but carrier and
- * persistence are left alone, and set->vnet_hdr is not looked at. What was not as the kernel makes
- * it is told in words in `stale`. `shown`: the numbers that the user knows the fds by, or NULL.
+ * persistence are left alone. What was not as the kernel makes it is told in words in `stale`.
+ * `shown`: the numbers that the user knows the fds by, or NULL.
  * 0 or -errno; no fd is closed. */
 struct tun_adopted {
 	char name[16];
@@ -79,7 +79,7 @@ int tun_join(const char *name, bool vnet_hdr, int at, struct err *err);
 /* What the kernel says of a queue. 0 or -errno (-EBADFD: the device is gone, or there is none). */
 struct tun_state {
 	char name[16];
-	unsigned flags; /* IFF_* of linux/if_tun.h; IFF_NO_PI is always there */
+	unsigned flags; /* IFF_* of linux/if_tun.h, but IFF_NO_PI, which the kernel does not tell */
 	bool detached;
 	int vnet_hdr_size, sndbuf;
 	enum tun_endian endian;
@@ -88,6 +88,9 @@ int tun_state(int fd, struct tun_state *ret_state, struct err *err);
 
 /* Attaches or detaches a queue (TUNSETQUEUE); doing so twice is fine. 0 or -errno. */
 int tun_queue(int fd, bool attach, struct err *err);
+
+/* The offloads (TUN_F_*) of a TAP of the calling thread's namespace; of ufo nothing is known. */
+int tun_offload(const char *name, unsigned *ret_offload, struct err *err);
 
 /* Appends the names of TUN_F_* bits: "csum tso4". */
 void tun_offload_words(struct strbuf *out, unsigned offload);

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/kcmp.h>
-#include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -116,9 +115,9 @@ static int queues_look(struct queue *queues, unsigned n, struct err *err)
 	return r;
 }
 
-/* The device as rtnetlink sees it, from inside of its namespace. */
+/* The device as rtnetlink and ethtool see it, from inside of its namespace. */
 static int device_look(const struct queue *queue, struct arena *arena, struct nlr_link *ret_link,
-		       struct err *err)
+		       unsigned *ret_offload, struct err *err)
 {
 	autofd int self = ns_self("net", err), there = -1;
 	struct err back;
@@ -133,6 +132,8 @@ static int device_look(const struct queue *queue, struct arena *arena, struct nl
 	if (r < 0)
 		return r;
 	r = nlr_link_find(arena, queue->state.name, ret_link, err);
+	if (r > 0)
+		r = tun_offload(queue->state.name, ret_offload, err) < 0 ? err->code : 1;
 	if (ns_enter_net(self, &back) < 0) {
 		*err = back;
 		return back.code;
@@ -143,7 +144,8 @@ static int device_look(const struct queue *queue, struct arena *arena, struct nl
 	return r < 0 ? r : 0;
 }
 
-static int device_check(const struct queue *queue, struct tun_adopted *ret, struct err *err)
+static int device_check(const struct queue *queue, struct tun_adopted *ret, unsigned *ret_offload,
+			struct err *err)
 {
 	struct arena arena;
 	struct nlr_link link;
@@ -151,7 +153,7 @@ static int device_check(const struct queue *queue, struct tun_adopted *ret, stru
 
 	if (r < 0)
 		return r;
-	r = device_look(queue, &arena, &link, err);
+	r = device_look(queue, &arena, &link, ret_offload, err);
 	if (r == 0 && link.tun.pi)
 		r = err_set(err, -EINVAL,
 			    "\"%s\" (fd %d) puts packet information in front of frames: "
@@ -167,20 +169,26 @@ static int device_check(const struct queue *queue, struct tun_adopted *ret, stru
 	return r;
 }
 
-static void stale_say(const struct queue *queues, unsigned n, struct strbuf *stale)
+static void stale_say(const struct queue *queues, unsigned n, unsigned offload,
+		      struct strbuf *stale)
 {
 	const struct tun_state *first = &queues[0].state;
+	int sndbuf = INT_MAX;
 
+	for (unsigned k = 0; k < n; k++)
+		if (queues[k].state.sndbuf < sndbuf)
+			sndbuf = queues[k].state.sndbuf;
 #define SAY(...) (strbuf_puts(stale, stale->len ? "; " : ""), strbuf_printf(stale, __VA_ARGS__))
-	if (first->vnet_hdr_size != sizeof(struct virtio_net_hdr))
-		SAY("vnet header %d, not %zu", first->vnet_hdr_size, sizeof(struct virtio_net_hdr));
+	if (first->vnet_hdr_size != TUN_HDR_LEN)
+		SAY("vnet header %d, not %d", first->vnet_hdr_size, TUN_HDR_LEN);
 	if (first->endian != TUN_NATIVE)
 		SAY("vnet header %s-endian", first->endian == TUN_LITTLE ? "little" : "big");
-	for (unsigned k = 0; k < n; k++)
-		if (queues[k].state.sndbuf != INT_MAX) {
-			SAY("send buffer %d", queues[k].state.sndbuf);
-			break;
-		}
+	if (offload) {
+		SAY("offloads ");
+		tun_offload_words(stale, offload);
+	}
+	if (sndbuf != INT_MAX)
+		SAY("send buffer %d", sndbuf);
 	for (unsigned k = 0; k < n; k++)
 		if (queues[k].state.detached)
 			SAY("fd %d detached", queues[k].shown);
@@ -194,6 +202,7 @@ int tun_adopt(int first_fd, unsigned queues, const int *shown, const struct tun_
 {
 	struct queue *list autofree = calloc(queues, sizeof *list);
 	struct tun_settings wanted = *set;
+	unsigned offload = 0;
 	int r;
 
 	*ret = (struct tun_adopted){ 0 };
@@ -205,13 +214,13 @@ int tun_adopt(int first_fd, unsigned queues, const int *shown, const struct tun_
 	}
 	r = queues_look(list, queues, err);
 	if (r == 0)
-		r = device_check(&list[0], ret, err);
+		r = device_check(&list[0], ret, &offload, err);
 	wanted.vnet_hdr = ret->vnet_hdr;
 	if (r == 0)
 		r = tunset_check(queues, &wanted, err);
 	if (r < 0)
 		return r;
-	stale_say(list, queues, stale);
+	stale_say(list, queues, offload, stale);
 	for (unsigned k = 0; k < queues && r == 0; k++)
 		if (fcntl(list[k].fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
 			r = err_sys(err, -errno, "fd %d: O_NONBLOCK", list[k].shown);

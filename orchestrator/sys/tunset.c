@@ -9,35 +9,13 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/filter.h>
 #include <linux/if.h>
-#include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "base/fd.h"
 #include "sys/steer.h"
-
-static const struct {
-	unsigned bit;
-	const char *name;
-} offloads[] = {
-	{ TUN_F_CSUM, "csum" },	  { TUN_F_TSO4, "tso4" }, { TUN_F_TSO6, "tso6" },
-	{ TUN_F_TSO_ECN, "ecn" }, { TUN_F_UFO, "ufo" },	  { TUN_F_USO4, "uso4" },
-	{ TUN_F_USO6, "uso6" },
-};
-
-void tun_offload_words(struct strbuf *out, unsigned offload)
-{
-	const char *gap = "";
-
-	for (size_t i = 0; i < COUNT(offloads); i++) {
-		if (!(offload & offloads[i].bit))
-			continue;
-		strbuf_printf(out, "%s%s", gap, offloads[i].name);
-		gap = " ";
-	}
-}
+#include "sys/tunlive.h"
 
 /* On a big-endian machine big is the kernel's own order, and there is nothing to set. */
 static enum tun_endian tunset_endian(const struct tun_settings *set)
@@ -51,7 +29,7 @@ static enum tun_endian tunset_endian(const struct tun_settings *set)
 
 static unsigned tunset_header(const struct tun_settings *set)
 {
-	return set->vnet_hdr_len ? set->vnet_hdr_len : (unsigned)sizeof(struct virtio_net_hdr);
+	return set->vnet_hdr_len ? set->vnet_hdr_len : TUN_HDR_LEN;
 }
 
 static unsigned tunset_enabled(unsigned queues, const struct tun_settings *set)
@@ -60,22 +38,6 @@ static unsigned tunset_enabled(unsigned queues, const struct tun_settings *set)
 }
 
 /* ---- checks */
-
-static int check_offload(const struct tun_settings *set, struct err *err)
-{
-	const unsigned uso = TUN_F_USO4 | TUN_F_USO6;
-	unsigned offload = set->offload;
-
-	if (offload && !set->vnet_hdr)
-		return err_set(err, -EINVAL, "offloads need a vnet header");
-	if (offload && !(offload & TUN_F_CSUM))
-		return err_set(err, -EINVAL, "offloads need csum");
-	if ((offload & TUN_F_TSO_ECN) && !(offload & (TUN_F_TSO4 | TUN_F_TSO6)))
-		return err_set(err, -EINVAL, "offload ecn needs tso4 or tso6");
-	if ((offload & uso) && (offload & uso) != uso)
-		return err_set(err, -EINVAL, "offloads uso4 and uso6 go together only");
-	return 0;
-}
 
 int tunset_check(unsigned queues, const struct tun_settings *set, struct err *err)
 {
@@ -88,12 +50,9 @@ int tunset_check(unsigned queues, const struct tun_settings *set, struct err *er
 			       set->steering_queue, enabled - 1);
 	if (set->sndbuf < 0)
 		return err_set(err, -EINVAL, "a send buffer of %d bytes", set->sndbuf);
-	if (set->vnet_hdr_len && set->vnet_hdr_len < sizeof(struct virtio_net_hdr))
-		return err_set(err, -EINVAL, "a vnet header of %u bytes: it has 10 at least",
-			       set->vnet_hdr_len);
-	if (set->vnet_hdr_len > USHRT_MAX)
-		return err_set(err, -EINVAL, "a vnet header of %u bytes", set->vnet_hdr_len);
-	return check_offload(set, err);
+	if (set->vnet_hdr_len && (int)set->vnet_hdr_len < TUN_HDR_LEN)
+		return err_set(err, -EINVAL, "a vnet header has %d bytes at least", TUN_HDR_LEN);
+	return tunset_offload_check(set->offload, set->vnet_hdr, err);
 }
 
 static int check_queue(int fd, const struct tun_settings *set, bool detached, struct err *err)
@@ -104,9 +63,6 @@ static int check_queue(int fd, const struct tun_settings *set, bool detached, st
 
 	if (r < 0)
 		return r;
-	if (!(is.flags & IFF_VNET_HDR) != !set->vnet_hdr)
-		return err_set(err, -EPROTO, "\"%s\" has %s vnet header", is.name,
-			       set->vnet_hdr ? "no" : "a");
 	if ((unsigned)is.vnet_hdr_size != tunset_header(set))
 		return err_set(err, -EPROTO, "\"%s\" has a vnet header of %d bytes, not %u",
 			       is.name, is.vnet_hdr_size, tunset_header(set));
@@ -145,37 +101,6 @@ static int set_steering(int fd, const struct tun_settings *set, struct err *err)
 	return err->code;
 }
 
-/* The kernel does not say what it did not like. */
-static int offload_refused(int fd, unsigned offload, int code, struct err *err)
-{
-	struct strbuf autostr words = STRBUF_INIT;
-	unsigned unknown = 0;
-
-	if (code != -EINVAL)
-		return err_sys(err, code, "cannot set offloads");
-	for (size_t i = 0; i < COUNT(offloads); i++) {
-		unsigned bit = offloads[i].bit, with = TUN_F_CSUM | bit;
-
-		if (bit == TUN_F_TSO_ECN)
-			with |= TUN_F_TSO4;
-		if (bit == TUN_F_USO4 || bit == TUN_F_USO6)
-			with |= TUN_F_USO4 | TUN_F_USO6;
-		if ((offload & bit) && ioctl(fd, TUNSETOFFLOAD, (unsigned long)with) < 0)
-			unknown |= bit;
-	}
-	tun_offload_words(&words, unknown ? unknown : offload);
-	err_set(err, code, "this kernel has no offload %s for TAPs", words.text);
-	err->status = EXIT_UNABLE;
-	return code;
-}
-
-static int set_offload(int fd, unsigned offload, struct err *err)
-{
-	if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)offload) < 0)
-		return offload_refused(fd, offload, -errno, err);
-	return 0;
-}
-
 static int set_endian(int fd, const struct tun_settings *set, struct err *err)
 {
 	enum tun_endian endian = tunset_endian(set);
@@ -211,19 +136,21 @@ static int set_numbers(int fd, const struct tun_settings *set, struct err *err)
 static int clear_filters(int fd, struct err *err)
 {
 	struct tun_filter addresses = { 0 };
-	struct sock_fprog unused = { 0 };
-	int none = -1;
+	int none = -1, r = tun_unfilter(fd, err);
 
-	if (ioctl(fd, TUNDETACHFILTER, &unused) < 0 || ioctl(fd, TUNSETTXFILTER, &addresses) < 0)
-		return err_sys(err, -errno, "cannot take away a TAP's filters");
-	if (ioctl(fd, TUNSETFILTEREBPF, &none) < 0 && errno != EINVAL)
-		return err_sys(err, -errno, "cannot take away a TAP's filter");
+	if (r < 0)
+		return r;
+	if (ioctl(fd, TUNSETTXFILTER, &addresses) < 0 ||
+	    (ioctl(fd, TUNSETFILTEREBPF, &none) < 0 && errno != EINVAL))
+		return err_sys(err, -errno, "cannot take a TAP's filters away");
 	return 0;
 }
 
+/* Filters twice: a queue is not attached while there is one, though the kernel says it is; and
+ * from a queue that is detached none is taken away. */
 int tunset_order(int first_fd, unsigned queues, struct err *err)
 {
-	int r = 0;
+	int r = clear_filters(first_fd, err);
 
 	for (unsigned k = 0; k < queues && queues > 1 && r == 0; k++)
 		r = tun_queue(first_fd + (int)k, false, err);
@@ -242,21 +169,12 @@ int tunset_apply(int first_fd, unsigned queues, const struct tun_settings *set, 
 	if (r == 0)
 		r = set_numbers(first_fd, set, err);
 	if (r == 0)
-		r = set_offload(first_fd, set->offload, err);
+		r = tunset_offload(first_fd, set->offload, err);
 	for (unsigned k = queues; k-- > enabled && r == 0;)
 		r = tun_queue(first_fd + (int)k, false, err);
 	for (unsigned k = 0; k < queues && r == 0; k++)
 		r = check_queue(first_fd + (int)k, set, k >= enabled, err);
 	return r;
-}
-
-int tunset_carrier(int fd, bool on, struct err *err)
-{
-	int carrier = on;
-
-	if (ioctl(fd, TUNSETCARRIER, &carrier) < 0)
-		return err_sys(err, -errno, "cannot turn a TAP's carrier %s", on ? "on" : "off");
-	return 0;
 }
 
 int tunset_persist(int fd, bool persist, struct err *err)
@@ -270,13 +188,20 @@ int tunset_persist(int fd, bool persist, struct err *err)
 int tun_set(int first_fd, unsigned queues, const struct tun_settings *set, bool persist,
 	    struct err *err)
 {
-	int r = tunset_check(queues, set, err);
+	struct tun_settings wanted = *set;
+	struct tun_state is;
+	int r = tun_state(first_fd, &is, err);
 
+	wanted.vnet_hdr = (is.flags & IFF_VNET_HDR) != 0;
+	if (r == 0)
+		r = tunset_check(queues, &wanted, err);
 	if (r == 0)
 		r = tunset_order(first_fd, queues, err);
 	if (r == 0)
-		r = tunset_carrier(first_fd, !set->carrier_off, err);
+		r = tun_carrier(first_fd, !set->carrier_off, err);
 	if (r == 0)
-		r = tunset_apply(first_fd, queues, set, err);
-	return r < 0 ? r : tunset_persist(first_fd, persist, err);
+		r = tunset_apply(first_fd, queues, &wanted, err);
+	if (r == 0)
+		r = tunset_persist(first_fd, persist, err);
+	return r < 0 && *is.name ? err_wrap(err, "\"%s\"", is.name) : r;
 }

@@ -4,6 +4,8 @@
 
 #include "sys/tun.h"
 
+#define TUN_HDR_LEN 10 /* struct virtio_net_hdr, the kernel's choice */
+
 /* Is it possible at all? Before anything is made. 0 or -EINVAL. */
 int tunset_check(unsigned queues, const struct tun_settings *set, struct err *err);
 /* All queues attached, queue k being the kernel's queue k as well; filters of others gone. */
@@ -11,7 +13,11 @@ int tunset_order(int first_fd, unsigned queues, struct err *err);
 /* What belongs to the device (but carrier and persistence), while all queues are attached; then
  * detaches those beyond set->enabled, and compares. */
 int tunset_apply(int first_fd, unsigned queues, const struct tun_settings *set, struct err *err);
-int tunset_carrier(int fd, bool on, struct err *err);
+/* Which offloads go together; sets them; compares with what the kernel made of them, from the
+ * device's namespace. */
+int tunset_offload_check(unsigned offload, bool vnet_hdr, struct err *err);
+int tunset_offload(int fd, unsigned offload, struct err *err);
+int tunset_offload_proof(const char *name, unsigned offload, struct err *err);
 int tunset_persist(int fd, bool persist, struct err *err);
 
 #endif
