@@ -58,11 +58,15 @@ static void fake_hang(void)
 /* A process that goes on alone; with own, in a session of its own. */
 static void fake_daemon(bool own)
 {
-	if (fork() != 0)
-		return;
-	if (own)
-		(void)setsid();
-	fake_hang();
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (own)
+			(void)setsid();
+		fake_hang();
+	}
+	while (own && getsid(pid) != pid)
+		(void)poll(NULL, 0, 1);
 }
 
 static int fake(int argc, char **argv)
