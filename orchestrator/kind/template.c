@@ -516,7 +516,7 @@ static void fill_piece(const struct fill *fill, const struct part *part, const s
 			piece->filter->write(value.text, out);
 		else
 			strbuf_puts(out, value.text);
-	} else if (why) {
+	} else if (why && fill->dev) {
 		diag_add(fill->preset->diags, part->pos, "\"${%s}\" of %s: %s", piece->name.text,
 			 fill->dev->label, why);
 	} else {

@@ -203,15 +203,16 @@ static bool field_applies(struct loader *loader, const struct field *field, cons
 {
 	const struct node *node = loader->node;
 
-	if (node && node->kind && node->kind->uses &&
-	    field_find(node->kind->fields, key->s) == field &&
+	if (!node || !node->kind)
+		return true;
+	if (node->kind->uses && field_find(node->kind->fields, key->s) == field &&
 	    !node->kind->uses(node->kind, key->s)) {
 		if (!key->inherited)
 			*r = load_error(loader, key->pos, "%s does not use \"%s\"",
 					node->kind->name, key->s);
 		return false;
 	}
-	if (!(field->flags & (FIELD_GUEST | FIELD_NETNS)) || !node->kind)
+	if (!(field->flags & (FIELD_GUEST | FIELD_NETNS)))
 		return true;
 	if (!!(field->flags & FIELD_GUEST) == node->kind->guest)
 		return true;
