@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import faultlab
-from faultlab import LAB, LONG
+from faultlab import LONG
 
 hostbr = pytest.fixture(faultlab.host_bridge)
 
@@ -15,9 +15,7 @@ hostbr = pytest.fixture(faultlab.host_bridge)
 @pytest.fixture
 def full(lab, fault_bin, hostbr):
     """The lab with every kind, not yet up, and its plan's steps."""
-    made = lab(LAB, fault_bin)
-    faultlab.script(made.file.parent / "hook", faultlab.HOOK)
-    return made, faultlab.steps(made)
+    return faultlab.full(lab, fault_bin)
 
 
 def ran(steps, upto):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import faultlab
-from faultlab import HOOKS, LAB, LONG, check_hooks, gc, kill_who, one
+from faultlab import HOOKS, LONG, check_hooks, gc, kill_who, one
 
 hostbr = pytest.fixture(faultlab.host_bridge)
 
@@ -21,9 +21,7 @@ hostbr = pytest.fixture(faultlab.host_bridge)
 @pytest.fixture
 def full(lab, fault_bin, hostbr):
     """The lab with every kind, not yet up, and its plan's steps."""
-    made = lab(LAB, fault_bin)
-    faultlab.script(made.file.parent / "hook", faultlab.HOOK)
-    return made, faultlab.steps(made)
+    return faultlab.full(lab, fault_bin)
 
 
 def kill_at(made, steps, who, at, after, before, snapshot):

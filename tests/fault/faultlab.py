@@ -75,6 +75,20 @@ links:
   - [lan, dmz]
 """
 
+# The same, and a guest of a preset beside the lab, which is given a disk and a file.
+PRESET = f"""\
+files: {{words: "for ${{node.name}}"}}
+command: [sh, -c, "cat ${{file.words}} ${{disk}}; {GUEST}"]
+"""
+FULL = LAB.replace("links:\n", """\
+  g3:
+    kind: own
+    disk: image
+    ready: {console: READY, timeout: 20s}
+    interfaces: {eth0: lan}
+links:
+""")
+
 HOOKS = ("lab", "r1:eth0", "r1:eth2", "g1:eth0", "g2:eth0", "r1", "g2")
 HOOKS_OF_TAPS = ("r1:eth2", "g1:eth0", "g2:eth0")
 HOOKS_OF_HOST = ("lab", "g2:eth0", "g2")  # run in the namespace that the tool was started in
@@ -84,6 +98,17 @@ def script(path, text):
     path.write_text(text)
     path.chmod(0o755)
     return path
+
+
+def full(lab, binary):
+    """FULL, not yet up, with all that it names, and its plan's steps."""
+    made = lab(FULL, binary)
+    folder = made.file.parent
+    script(folder / "hook", HOOK)
+    (folder / "presets").mkdir()
+    (folder / "presets/own.yaml").write_text(PRESET)
+    (folder / "image").write_text("an image")
+    return made, steps(made)
 
 
 def host_bridge():
