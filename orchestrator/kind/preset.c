@@ -167,8 +167,8 @@ static const struct field preset_fields[] = {
 	  .offset = offsetof(struct preset, overlay),
 	  .choices = overlays,
 	  .preset = "copy",
-	  .help = "who keeps what it writes to a throwaway disk: we, by a copy that it is given, "
-		  "or the program (snapshot)" },
+	  .help = "what a throwaway disk is: a copy of ours, which stays until the lab goes, or a "
+		  "snapshot of the program's own" },
 	{ .name = "files",
 	  .type = FIELD_CUSTOM,
 	  .offset = offsetof(struct preset, files),

@@ -351,20 +351,36 @@ static uint32_t guest_space(struct planner *planner, const struct planned_node *
 	return space;
 }
 
-static void check_queues(struct planner *planner, const struct planned_node *planned)
+/* Where a key of tap: stands, or the interface. */
+static struct pos tap_pos(const struct dev *dev, struct pos pos)
 {
-	const struct node *node = planned->node;
-	unsigned max = kind_of(node)->queues_max;
+	return pos.line ? pos : dev->iface->pos;
+}
 
-	for (int i = 0; i < planned->n_devs && max; i++) {
+/* What an interface says must be what the program of a preset can do. */
+static void check_taps(struct planner *planner, const struct planned_node *planned)
+{
+	static const char *const handoffs[] = { [HANDOFF_FD] = "attached, by fd",
+						[HANDOFF_UNATTACHED] = "unattached",
+						[HANDOFF_NAME] = "by name" };
+	const struct kind *kind = kind_of(planned->node);
+
+	for (int i = 0; i < planned->n_devs && kind->node.preset; i++) {
 		const struct dev *dev = planned->devs[i];
-		struct pos pos = dev->iface->tap.queues_pos;
+		const struct tap_spec *tap = &dev->iface->tap;
 
-		if (dev->queues > max)
-			diag_add(planner->diags, pos.line ? pos : dev->iface->pos,
+		if (kind->queues_max && dev->queues > kind->queues_max)
+			diag_add(planner->diags, tap_pos(dev, tap->queues_pos),
 				 "a guest of kind: %s takes %u queue%s an interface, and %s has %u",
-				 node->kind->name, max, max == 1 ? "" : "s", dev->label,
-				 dev->queues);
+				 kind->node.name, kind->queues_max,
+				 kind->queues_max == 1 ? "" : "s", dev->label, dev->queues);
+		if (dev->handoff != kind->handoff)
+			diag_add(planner->diags, tap_pos(dev, tap->pos),
+				 "a guest of kind: %s gets its devices %s, not %s", kind->node.name,
+				 handoffs[kind->handoff], handoffs[dev->handoff]);
+		if (dev->vhost && !kind->vhost)
+			diag_add(planner->diags, tap_pos(dev, tap->vhost_pos),
+				 "a guest of kind: %s takes no vhost fds", kind->node.name);
 	}
 }
 
@@ -388,7 +404,7 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 	struct program env;
 	int cap = 0;
 
-	check_queues(planner, planned);
+	check_taps(planner, planned);
 	args.program = kind_of(node)->command(planner, planned);
 	env = late_program(planner, node, &(struct command){ 0 }, &node->env,
 			   env_of(planner, node->name, NULL));

@@ -261,6 +261,23 @@ def test_section3_one_queue(bin, run, tmp_path, kind):
     assert f"{path}:7:41: error: " in error and "one queue" in error.replace("1 queue", "one queue")
 
 
+@pytest.mark.parametrize("kind, tap, error", [
+    ("qemu", "handoff: name", "gets its devices attached, by fd, not by name"),
+    ("crosvm", "handoff: unattached", "gets its devices attached, by fd, not unattached"),
+    ("kvmtool", "handoff: fd", "gets its devices unattached, not attached, by fd"),
+    ("firecracker", "fds: [5]", "gets its devices by name, not attached, by fd"),
+    ("crosvm", "vhost: require", "takes no vhost fds"),
+])
+def test_section3_not_as_the_program_takes_it(bin, run, tmp_path, kind, tap, error):
+    """An interface cannot ask for what the program of a preset does not do."""
+    path = tmp_path / "lab.yaml"
+    bridge = "" if "fds" in tap else "bridge: lan, "
+    path.write_text(f"bridges: {{lan: }}\nnodes:\n  vm:\n    kind: {kind}\n    kernel: k\n"
+                    f"    interfaces:\n      eth0: {{{bridge}tap: {{{tap}}}}}\n")
+    said = run([bin, "plan", "--assume", "vhost=yes", path], status=2).stderr
+    assert re.search(rf"^{re.escape(str(path))}:7:\d+: error: a guest of kind: {kind} {error}$", said, re.M), said
+
+
 def test_section3_needs_a_kernel(bin, run, tmp_path):
     path = tmp_path / "lab.yaml"
     path.write_text("bridges: {lan: }\nnodes:\n  vm: {kind: firecracker, interfaces: {eth0: lan}}\n")

@@ -52,6 +52,7 @@ def test_labs_are_valid(validator, path, loader):
     "nodes: {h1: {restart: always}}",
     "nodes: {h1: {hooks: {up: {timeout: soon, command: date}}}}",
     "nodes: {'h 1': {}}",
+    "nodes: {h1: {kind: qemu, disk: {file: a.img, kept: true}}}",
     "nodes: [h1]",
     "links: {a: b}",
 ])
@@ -63,6 +64,7 @@ def test_wrong_labs_are_not(validator, text):
     "nodes: {'h${i}': {for: {i: 1-3}, forward: '${f}', interfaces: {eth0: {mtu: '${m}', mac: '${x}'}}}}",
     "nodes: {h1: {forward: on}, h2: {forward: 'off'}, h3: , h4: {routes: default via h1}}",
     "nodes: {h1: {kind: qemu, cpus: '4', memory: 512M, interfaces: {eth0: {tap: {queues: '4', vnet-hdr: off}}}}}",
+    "nodes: {v1: {kind: mine, disk: images/a.img}, v2: {kind: crosvm, disk: {file: a.img, keep: on}}}",
     "links: [[a, b], {endpoints: [a, b], ipv4: [10.0.0.1/30, null]}]",
     "nodes: {h1: {hooks: {up: date, down: [date, -u]}, exec: [date, [date, -u]], wait-for: h2}}",
 ])
