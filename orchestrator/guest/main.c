@@ -56,7 +56,7 @@ static void guest_counters(const void *arg)
 	const struct guest *guest = arg;
 
 	for (unsigned i = 0; i < guest->options.n_nics; i++)
-		say_counters(guest->nics[i].name, &guest->nics[i].tap);
+		nic_print_counters(&guest->nics[i]);
 }
 
 static int guest_queue(void *arg, uint64_t tag, uint32_t events, struct err *err)

@@ -2,6 +2,7 @@
 #include "guest/nic.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <lwip/etharp.h>
 #include <lwip/ethip6.h>
 #include <lwip/nd6.h>
@@ -169,10 +170,11 @@ static void nic_input(void *arg, const uint8_t *frame, size_t len)
 	if (frame_udplite(frame, len) || len > UINT16_MAX)
 		return;
 	p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
-	if (!p)
+	if (p && pbuf_take(p, frame, (u16_t)len) == ERR_OK &&
+	    nic->netif.input(p, &nic->netif) == ERR_OK)
 		return;
-	(void)pbuf_take(p, frame, (u16_t)len);
-	if (nic->netif.input(p, &nic->netif) != ERR_OK)
+	nic->lost++;
+	if (p)
 		pbuf_free(p);
 }
 
@@ -194,4 +196,12 @@ void nic_print(const struct nic *nic)
 	if (opt->ip6.family)
 		printf(", %s", ip_prefix_text(&opt->ip6, ip));
 	putchar('\n');
+}
+
+void nic_print_counters(const struct nic *nic)
+{
+	say_counters(nic->name, &nic->tap);
+	if (nic->lost)
+		printf("%s: %" PRIu64 " frames lost: the stack had no room\n", nic->name,
+		       nic->lost);
 }

@@ -14,7 +14,8 @@ struct nic {
 	const struct opt_nic *opt;
 	struct netif netif;
 	struct tap tap;
-	uint8_t out[UINT16_MAX]; /* the frame that the stack sends */
+	uint64_t lost;		 /* frames that the stack had no room for */
+	uint8_t out[UINT16_MAX]; /* the one that it sends */
 };
 
 /* The name and the TAP of the card number n; the fds belong to it from now on. */
@@ -26,7 +27,8 @@ void nic_close(struct nic *nic);
 int nic_start(struct nic *nic, int epoll, uint64_t tag, struct err *err);
 int nic_event(struct nic *nic, unsigned queue, uint32_t events);
 
-/* `eth0: 4 queues, 02:…, 10.0.1.10/24` */
+/* `eth0: 4 queues, 02:…, 10.0.1.10/24`, and all that was counted. */
 void nic_print(const struct nic *nic);
+void nic_print_counters(const struct nic *nic);
 
 #endif
