@@ -217,6 +217,9 @@ def test_udp_lite_does_no_harm(net, start):
         for kind, packet in packets:
             for to in (bytes.fromhex(MAC.replace(":", "")), b"\xff" * 6):
                 sender.send(to + bytes.fromhex("020000000077") + struct.pack("!H", kind) + packet)
+                for tag in (0, 7):
+                    sender.send(to + bytes.fromhex("020000000077") +
+                                struct.pack("!HHH", 0x8100, tag, kind) + packet)
     net.run("ping -c 1 -W 2 10.0.1.10")
     net.run("ping -c 1 -s 3000 -W 2 fd00:1::10")
     assert guest.end()[0] == 0
