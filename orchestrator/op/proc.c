@@ -419,7 +419,8 @@ int proc_again(struct ctx *ctx, struct proc *proc, struct err *err)
 	*proc->trouble = '\0';
 	if (r == 0)
 		return 0;
-	(void)snprintf(proc->trouble, sizeof proc->trouble, "%s", err->msg);
+	(void)snprintf(proc->trouble, sizeof proc->trouble, "%.*s", (int)sizeof proc->trouble - 1,
+		       err->msg);
 	proc_note(proc, "[%s could not be started: %s]\r\n", op->node, err->msg);
 	(void)taps_rest(ctx, op, &ignored);
 	proc_next(op, proc);

@@ -33,7 +33,7 @@ static void add_device(struct json_object *o, int fd, const struct tun_state *st
 	json_object_object_add(o, "flags", json_object_new_int64(state->flags));
 	json_object_object_add(o, "vnet_hdr_len", json_object_new_int(state->vnet_hdr_size));
 	json_object_object_add(o, "sndbuf", json_object_new_int(state->sndbuf));
-	json_object_object_add(o, "endian", json_object_new_int(state->endian));
+	json_object_object_add(o, "endian", json_object_new_int((int)state->endian));
 }
 
 /* {"step": …, "queues": [true, false, null]}: attached, detached, gone; and what is the device's. */

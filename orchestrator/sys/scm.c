@@ -37,11 +37,10 @@ int scm_send(int sock, const void *data, size_t len, const int *fds, int n_fds, 
 	if (n_fds > SCM_FDS)
 		return err_set(err, -EINVAL, "%d fds are too many for one message", n_fds);
 	if (n_fds) {
-		struct cmsghdr *c;
+		struct cmsghdr *c = &control.align;
 
 		msg.msg_control = &control;
 		msg.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n_fds);
-		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n_fds);

@@ -46,16 +46,15 @@ static void unpair(int more)
 static void send_raw(size_t len, int type, const void *control, size_t size)
 {
 	static char bytes[64];
-	char room[2048] = { 0 };
+	_Alignas(struct cmsghdr) char room[2048] = { 0 };
 	struct iovec iov = { bytes, len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (control) {
-		struct cmsghdr *c;
+		struct cmsghdr *c = (void *)room;
 
 		msg.msg_control = room;
 		msg.msg_controllen = CMSG_SPACE(size);
-		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = type;
 		c->cmsg_len = CMSG_LEN(size);
