@@ -22,10 +22,10 @@ void kind_bridge(struct planner *planner, const struct br *br)
 }
 
 /* bridge to bridge: a veth pair in the switch, each end a port. */
-void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex)
+void kind_bridge_link(struct planner *planner, const struct link *link, const struct bridge *far,
+		      uint32_t *next_ifindex)
 {
-	const struct br *a = planner_br(planner, link->ends[0].bridge),
-			*b = planner_br(planner, link->ends[1].bridge);
+	const struct br *a = planner_br(planner, link->bridge), *b = planner_br(planner, far);
 	const char *label = arena_printf(planner->arena, "%s:%s", a->label, b->label);
 	const char *name = planner_name(planner, 'w', &planner->n_wires);
 	const char *peer = planner_name(planner, 'w', &planner->n_wires);

@@ -33,7 +33,8 @@ int kind_check_files(const struct lab *lab, struct diags *diags);
 bool kind_preset(struct arena *arena, int i, const char **ret_name, const char **ret_program);
 /* bridge.c */
 void kind_bridge(struct planner *planner, const struct br *br);
-void kind_bridge_link(struct planner *planner, const struct link *link, uint32_t *next_ifindex);
+void kind_bridge_link(struct planner *planner, const struct link *link, const struct bridge *far,
+		      uint32_t *next_ifindex);
 /* wire.c: the TAPs of one space, and their ports */
 void kind_taps(struct planner *planner, uint32_t space);
 void kind_host_taps(struct planner *planner); /* and those that others made */

@@ -519,22 +519,53 @@ static void vlan_passes(struct loader *loader, const struct iface *iface)
 		  port_says(port) ? "" : "; without it the port is one of VLAN 1");
 }
 
-/* A subnet that numbers nobody: all ports are in other VLANs. */
-static void vlan_subnet(struct loader *loader, const struct bridge *bridge, const bool *marks)
+static bool addrs_wanted(const struct iface *iface, const struct subnets *subnets)
 {
-	if (!bridge->filters || !bridge->subnets.n || marks[bridge->segment])
+	bool wanted = false;
+
+	for (int i = 0; i < subnets->n; i++) {
+		const struct addrs *addrs = subnets->v[i].family == 4 ? &iface->ipv4 : &iface->ipv6;
+
+		wanted = wanted || addrs->mode == ADDRS_UNSET || addrs->mode == ADDRS_AUTO;
+	}
+	return wanted;
+}
+
+/* What is known of each bridge: whether its subnet has somebody to number, and whether somebody in
+ * another VLAN may have hoped to be. */
+struct numbered {
+	bool some, hoped;
+};
+
+static void vlan_count(const struct iface *iface, struct numbered *numbered)
+{
+	const struct port *port;
+	const struct bridge *bridge = iface_port(iface->parent ? iface->parent : iface, &port);
+
+	if (!bridge || !bridge->filters || !iface->segment)
+		return;
+	if (iface->segment == bridge->segment)
+		numbered[bridge->order].some = true;
+	else if (addrs_wanted(iface, &bridge->subnets))
+		numbered[bridge->order].hoped = true;
+}
+
+static void vlan_subnet(struct loader *loader, const struct bridge *bridge,
+			const struct numbered *numbered)
+{
+	if (numbered->some || !numbered->hoped)
 		return;
 	(void)load_error(loader, bridge->subnets.pos[0],
-			 "%s filters by VLANs, and its subnet is that of VLAN %d, which no "
-			 "interface is in",
+			 "the subnet of %s is that of VLAN %d, and its interfaces are in others",
 			 bridge->name, VLAN_DEFAULT);
-	diag_hint(loader->diags, "interfaces in other VLANs have ipv4:, or addresses of a pool");
+	diag_hint(loader->diags, "they have ipv4:, or addresses of a pool");
 }
 
 void vlan_check(struct loader *loader)
 {
 	const struct lab *lab = loader->lab;
-	bool *marks;
+	struct numbered *numbered =
+		arena_calloc(loader->arena, (size_t)lab->n_bridges + 1, sizeof *numbered);
 
 	for (int i = 0; i < lab->n_nodes && !diag_enough(loader->diags); i++)
 		vlan_node(loader, lab->nodes[i]);
@@ -542,17 +573,16 @@ void vlan_check(struct loader *loader)
 		vlan_link(loader, lab->links[i]);
 	if (vlan_segments(loader))
 		return;
-	marks = arena_calloc(loader->arena, (size_t)lab->n_segments + 1, sizeof *marks);
 	for (int i = 0; i < lab->n_nodes && !diag_enough(loader->diags); i++) {
 		const struct node *node = lab->nodes[i];
 
 		loader->diags->instance = node->repeated ? node->name : NULL;
 		for (int k = 0; k < node->n_ifaces; k++) {
-			marks[node->ifaces[k]->segment] = true;
 			vlan_passes(loader, node->ifaces[k]);
+			vlan_count(node->ifaces[k], numbered);
 		}
 	}
 	loader->diags->instance = NULL;
 	for (int i = 0; i < lab->n_bridges && loader->diags->total == 0; i++)
-		vlan_subnet(loader, lab->bridges[i], marks);
+		vlan_subnet(loader, lab->bridges[i], &numbered[i]);
 }

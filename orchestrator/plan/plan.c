@@ -95,8 +95,10 @@ static void bridges(struct planner *planner)
 	for (int i = 0; i < planner->lab->n_links; i++) {
 		const struct link *link = planner->lab->links[i];
 
-		if (link->n_ends == 2 && link->ends[0].bridge && link->ends[1].bridge)
-			kind_bridge_link(planner, link, &planner->next_ifindex[SPACE_SWITCH]);
+		for (int k = 0; k < link->n_ends; k++)
+			if (link->ends[k].bridge && link->ends[k].bridge != link->bridge)
+				kind_bridge_link(planner, link, link->ends[k].bridge,
+						 &planner->next_ifindex[SPACE_SWITCH]);
 	}
 }
 

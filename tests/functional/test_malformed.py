@@ -111,6 +111,13 @@ SLOW = {
     "ends": "nodes: {a: }\nlinks: [[" + "a," * 31000 + "]]\n",
     "unknown": "links: [" + ", ".join(f"[x{i}, y]" for i in range(4000)) + "]\n",
     "waits": "nodes: {" + ", ".join(f"n{i}: {{wait-for: n{i}}}" for i in range(2500)) + "}\n",
+    "vlans": "defaults: {link: {trunk: 1-4094}}\nbridges: {" + ", ".join(f"b{i}: " for i in range(1500))
+             + "}\nnodes:\n  h${i}: {for: {i: 1-4094}, interfaces: {eth0: {bridge: b0, vlan: '${i}'}}}\nlinks:\n"
+             + "".join(f"- [b{i}, b{i + 1}]\n" for i in range(1499)) + "oops: 1\n",
+    "trunks": "bridges: {b: }\nnodes:\n  h${i}: {for: {i: 1-25000}, interfaces: {eth0: {bridge: b, trunk: ["
+              + ", ".join(map(str, range(1, 4094, 2))) + "]}}}\n",
+    "sub-interfaces": "nodes:\n  h:\n    interfaces:\n" + "".join(
+        f"      e{i}: {{parent: e, vlan: {i % 4094 + 1}}}\n" for i in range(1700)),
     "unquoted": "a: [" + "${" * 32000,
 }
 

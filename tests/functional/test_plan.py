@@ -81,6 +81,8 @@ def test_nothing_is_given_twice():
             if step["op"] in ("bridge", "tap"):
                 devices += [(step["where"], args["name"]), (step["where"], args["ifindex"] or step)]
                 macs.append(args["mac"])
+            if step["op"] == "subif":
+                devices += [(step["where"], args["name"]), (step["where"], args["ifindex"])]
             if step["op"] == "veth":
                 devices += [(args["space"], args["name"]), (args["peer_space"], args["peer_name"])]
                 macs += [args["mac"], args["peer_mac"]]
