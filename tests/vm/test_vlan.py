@@ -146,6 +146,7 @@ nodes:
       eth0.7: {{parent: eth0, vlan: 7, ipv4: 10.0.7.1/24}}
       eth0: plain
       eth1.8: {{parent: eth1, vlan: 8, ipv4: 10.0.8.1/24, mac: 02:00:00:00:00:08, mtu: 1400}}
+      eth2.9: {{parent: eth2, vlan: 9, ipv4: 10.0.9.1/24}}
   y:
     interfaces:
       eth0.7: {{parent: eth0, vlan: 7, ipv4: 10.0.7.2/24}}
@@ -155,12 +156,13 @@ nodes:
 links:
   - [sw1, sw2]
   - [x:eth1, y:eth1]
+  - [x:eth2, vm:eth1]
 """
 
 
 def test_ports_that_say_nothing_and_bridges_that_filter_not(lab, snapshot):
-    """The default VLAN, also of a wire between bridges; a TAP's port; tags on a plain bridge and on
-    a plain wire; a long trunk."""
+    """The default VLAN, also of a wire between bridges; a TAP's port, and a sub-interface of a
+    TAP; tags on a plain bridge and on a plain wire; a long trunk."""
     before = snapshot()
     net = lab(OTHER)
     net.up()
@@ -192,6 +194,7 @@ nodes:
   a: {interfaces: {eth0: {bridge: office, vlan: 10, ipv4: 10.0.10.1/24}}}
   b: {interfaces: {eth0: {bridge: office, trunk: 10-12, native: 5}, eth0.10: {parent: eth0, vlan: 10, ipv4: 10.0.10.2/24}}}
   c: {interfaces: {eth0: office}}
+  vm: {kind: guest, command: [sleep, "1000"], interfaces: {eth0: {bridge: office, vlan: 11}}}
 """
 
 
@@ -201,7 +204,7 @@ def test_the_hosts_bridge_is_left_as_it_is(lab, hostbr, snapshot):
     net, before = lab(ON_HOST), snapshot()
     said = net.up(status=5).stderr
     assert "does not filter VLANs" in said and "ip link set hostbr type bridge vlan_filtering 1" in said
-    assert f"{net.file}:4:" in said
+    assert f"{net.file}:7:" in said  # TAPs are first
     assert not faultlab.settle(before, snapshot)
     filters(hostbr)
     before, vlans = snapshot(), host_vlans()
@@ -209,7 +212,7 @@ def test_the_hosts_bridge_is_left_as_it_is(lab, hostbr, snapshot):
     now = host_vlans()
     assert now.pop(hostbr) == vlans[hostbr] == {1: ACCESS}
     assert sorted(now.values(), key=str) == sorted(
-        [{1: ACCESS}, {10: ACCESS}, {5: ACCESS, 10: [], 11: [], 12: []}], key=str)
+        [{1: ACCESS}, {10: ACCESS}, {11: ACCESS}, {5: ACCESS, 10: [], 11: [], 12: []}], key=str)
     assert reaches(net, "a", "10.0.10.2")
     assert "no problems" in net.verb("status", "--check").stdout
     net.down()
