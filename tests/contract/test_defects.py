@@ -216,7 +216,7 @@ def sockets(pid):
 def test_defect_7_helper_that_sent_an_fd_and_failed(lab, guest, what):
     """A failed lab is left standing, and its worker and guardian hold no TAP: the device is gone."""
     made = lab("nodes: {}\n")
-    fake(made, what, more=", timeout: 1s" if what == "hangs-after" else "")
+    fake(made, what, more=", timeout: 3s" if what == "hangs-after" else "")
     made.up("--keep", status=5)
     assert made.is_there() and not devices()
     for comm in ("tapnet-work", "tapnet-guard"):
