@@ -49,9 +49,8 @@ static const struct rec iface_table[] = {
 	REC(REC_INT, struct plan_iface, tap_step),
 	REC(REC_BOOL, struct plan_iface, vnet_hdr),
 	REC(REC_BOOL, struct plan_iface, set),
-	REC(REC_BOOL, struct plan_iface, vhost_required),
-	REC(REC_INT, struct plan_iface, line),
-	REC(REC_INT, struct plan_iface, col),
+	REC(REC_INT, struct plan_iface, vhost_line),
+	REC(REC_INT, struct plan_iface, vhost_col),
 	REC_END,
 };
 

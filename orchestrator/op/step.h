@@ -279,14 +279,13 @@ struct plan_iface {
 	struct mac mac;
 	struct plan_address *addrs;
 	int n_addrs;
-	uint32_t queues;    /* of a TAP, else 0 */
-	int fd;		    /* of its queue 0, -1 none */
-	int guest_fd;	    /* its number in the guest, -1 none */
-	int vhost_fd;	    /* the number of its first vhost-net fd there, -1 none */
-	int tap_step;	    /* its OP_TAP, -1 none */
-	bool vnet_hdr, set; /* set: addresses are set by us, not told to a guest */
-	bool vhost_required;
-	int line, col;
+	uint32_t queues;	   /* of a TAP, else 0 */
+	int fd;			   /* of its queue 0, -1 none */
+	int guest_fd;		   /* its number in the guest, -1 none */
+	int vhost_fd;		   /* the number of its first vhost-net fd there, -1 none */
+	int tap_step;		   /* its OP_TAP, -1 none */
+	bool vnet_hdr, set;	   /* set: addresses are set by us, not told to a guest */
+	int vhost_line, vhost_col; /* where the file says vhost: require, 0: it does not */
 };
 
 struct plan_node {

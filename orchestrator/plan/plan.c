@@ -107,6 +107,7 @@ static void bridges(struct planner *planner)
 static void show_dev(struct planner *planner, const struct dev *dev, struct plan_iface *ret_iface)
 {
 	const struct dev *tap = dev->guest ? dev->guest : dev;
+	bool required = dev->vhost && dev->iface->tap.vhost == VHOST_REQUIRE;
 
 	*ret_iface = (struct plan_iface){
 		.name = dev->iface->name,
@@ -129,11 +130,10 @@ static void show_dev(struct planner *planner, const struct dev *dev, struct plan
 		.guest_fd = dev->guest_fd,
 		.vhost_fd = dev->vhost_fd,
 		.tap_step = tap->tap_step,
-		.vhost_required = dev->vhost && dev->iface->tap.vhost == VHOST_REQUIRE,
 		.vnet_hdr = tap->vnet_hdr,
 		.set = !dev->node->kind->guest,
-		.line = dev->iface->pos.line,
-		.col = dev->iface->pos.col,
+		.vhost_line = required ? dev->iface->tap.vhost_pos.line : 0,
+		.vhost_col = dev->iface->tap.vhost_pos.col,
 	};
 	for (int a = 0; a < dev->n_addrs; a++)
 		ret_iface->addrs[a].ip = dev->addrs[a];

@@ -130,12 +130,12 @@ static int vhost_device(const struct plan *plan, struct err *err)
 			const struct plan_iface *iface = &plan->nodes[n].ifaces[k];
 			autofd int fd = -1;
 
-			if (!iface->vhost_required)
+			if (!iface->vhost_line)
 				continue;
 			fd = vhost_open(err);
 			if (fd >= 0)
 				return 0; /* there is one device for all */
-			err_at(err, iface->line, iface->col);
+			err_at(err, iface->vhost_line, iface->vhost_col);
 			return err_wrap(err, "%s:%s requires vhost", plan->nodes[n].name,
 					iface->name);
 		}

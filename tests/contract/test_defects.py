@@ -11,10 +11,12 @@ import pytest
 import contractlab as c
 import faultlab
 import helperlab
+import test_t09_vhost
 from conftest import run_dir
 from helperlab import devices, fake, one, taps_of
 
 br0 = pytest.fixture(helperlab.bridge)
+no_vhost = pytest.fixture(test_t09_vhost.without_vhost)
 hostbr = pytest.fixture(faultlab.host_bridge)
 
 
@@ -150,6 +152,16 @@ nodes: {{g: {{kind: guest, command: exec sleep 1000, interfaces: {{eth0: {{{hook
     finally:
         for fd in taps:
             os.close(fd)
+
+
+# --- 5: vhost=on without the device ended the emulator, where it could have gone on without -------------
+
+def test_defect_5_an_emulator_starts_where_vhost_net_is_not_there(lab, needs, no_vhost):
+    """vhost: auto, which is what a file that says nothing of it means."""
+    needs("qemu-system-x86_64", "/dev/net/tun")
+    made = lab(test_t09_vhost.LAB.replace("vhost: HOW", "vnet-hdr: on"))
+    made.up("-q")
+    made.exec("r1", "sh", "-c", test_t09_vhost.PING, timeout=60)
 
 
 # --- 6: what failed after the up script left it without its down; a failure at queue k left those before
