@@ -18,6 +18,7 @@
 #include "kind/kind.h"
 #include "sys/kvm.h"
 #include "sys/probe.h"
+#include "sys/tun.h"
 
 #define FILES_FEW   65536
 #define MODULES_MAX ((size_t)16 << 20)
@@ -40,7 +41,7 @@ struct finding {
 };
 
 struct findings {
-	struct finding v[16];
+	struct finding v[24];
 	int n;
 };
 
@@ -176,6 +177,25 @@ static void find_kvm(const struct machine *machine, struct findings *findings)
 	}
 }
 
+static void find_steering(const struct machine *machine, struct findings *findings)
+{
+	static const char *const packages[] = { "libbpf-dev", "libbpf-devel", "libbpf",
+						"libbpf-dev" };
+	const struct tun_tried *tun = &machine->probe.tun;
+
+	if (tun->steering < 0)
+		strbuf_puts(&add(findings, "eBPF", "the kernel alone chooses a frame's queue",
+				 "steering")
+				     ->mend,
+			    tun->steering == -EPERM ? "more rights: CAP_BPF"
+						    : "a kernel with CONFIG_BPF_SYSCALL");
+	if (!tun->objects)
+		mend_package(add(findings, "libbpf",
+				 "tapnet-lab is built without it, and loads no programs of yours",
+				 "steering by object files"),
+			     packages);
+}
+
 static void find_guests(const struct machine *machine, struct findings *findings)
 {
 	static const char *const packages[] = { "qemu-system-x86", "qemu-system-x86-core",
@@ -196,6 +216,8 @@ static void find_guests(const struct machine *machine, struct findings *findings
 		finding = add(findings, "TAPs", strerror(-probe->tap), "guests");
 		strbuf_puts(&finding->mend, "a kernel from 3.8 on, with its tun driver");
 	}
+	if (probe->netns == 0 && probe->tun_open == 0 && probe->tap == 0)
+		find_steering(machine, findings);
 	if (!machine->kvm)
 		find_kvm(machine, findings);
 	if (probe->vhost_net < 0)
@@ -299,6 +321,20 @@ static void say_machine(const struct machine *machine)
 			     yes(probe->vlan), yes(probe->netem), yes(probe->ipv6));
 }
 
+/* What a TAP can be told. */
+static void say_taps(const struct probe *probe)
+{
+	struct strbuf offloads autostr = STRBUF_INIT;
+
+	if (probe->netns < 0 || probe->tun_open < 0 || probe->tap < 0)
+		return;
+	tun_offload_words(&offloads, probe->tun.offload);
+	(void)printf(
+		"TAPs           offload %s; endian little%s; steering %s; by object files %s\n",
+		offloads.text, probe->tun.big_endian == 0 ? " big" : "", yes(probe->tun.steering),
+		probe->tun.objects ? "yes" : "no");
+}
+
 /* Whose programs are installed. */
 static void say_presets(void)
 {
@@ -375,6 +411,7 @@ int verb_doctor(const struct verb *verb, int argc, char **argv)
 		find_guests(&machine, &findings);
 		find_rest(&machine, &findings);
 		say_machine(&machine);
+		say_taps(&machine.probe);
 		say_presets();
 		some = say_labs(&machine, &findings);
 		say_findings(&findings);

@@ -111,16 +111,21 @@ static int try_netem(struct probing *probing)
 	return flush(probing);
 }
 
-static int try_tap(void)
+static int try_tap(struct tun_tried *ret_tried)
 {
 	struct err ignored;
 
-	return tun_make(&(struct tun_make){ .name = "probe3",
-					    .queues = 2,
-					    .mac = &probe_mac,
-					    .first_fd = PROBE_FD,
-					    .set = { .vnet_hdr = true, .owner = -1, .group = -1 } },
-			&ignored);
+	int r = tun_make(
+		&(struct tun_make){ .name = "probe3",
+				    .queues = 2,
+				    .mac = &probe_mac,
+				    .first_fd = PROBE_FD,
+				    .set = { .vnet_hdr = true, .owner = -1, .group = -1 } },
+		&ignored);
+
+	if (r == 0)
+		tun_try(PROBE_FD, ret_tried);
+	return r;
 }
 
 static int try_vhost_net(void)
@@ -143,7 +148,7 @@ static int probe_child(void *arg)
 	if (!probing->vlans_only) {
 		found->veth = try_veth(probing);
 		found->netem = found->veth < 0 ? found->veth : try_netem(probing);
-		found->tap = found->tun_open < 0 ? found->tun_open : try_tap();
+		found->tap = found->tun_open < 0 ? found->tun_open : try_tap(&found->tun);
 	}
 	return io_write_all(probing->report, found, sizeof *found) < 0;
 }

@@ -240,7 +240,17 @@ int steer_object(const char *path, struct err *err)
 	return r;
 }
 
+bool steer_has_objects(void)
+{
+	return true;
+}
+
 #else
+
+bool steer_has_objects(void)
+{
+	return false;
+}
 
 int steer_object(const char *path, struct err *err)
 {

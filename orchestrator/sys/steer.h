@@ -3,6 +3,8 @@
 #ifndef TAPNET_SYS_STEER_H
 #define TAPNET_SYS_STEER_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 /* All frames to one queue. */
@@ -13,5 +15,6 @@ int steer_hash(struct err *err);
 /* A program of the user's, from an ELF object file: the first in a section "socket" or "socket/…",
  * or else the first. */
 int steer_object(const char *path, struct err *err);
+bool steer_has_objects(void); /* built with libbpf */
 
 #endif

@@ -89,6 +89,14 @@ int tun_state(int fd, struct tun_state *ret_state, struct err *err);
 /* Attaches or detaches a queue (TUNSETQUEUE); doing so twice is fine. 0 or -errno. */
 int tun_queue(int fd, bool attach, struct err *err);
 
+/* What the kernel can do with a TAP: tried on one that has a vnet header and is to go afterwards. */
+struct tun_tried {
+	unsigned offload;	  /* TUN_F_* */
+	int big_endian, steering; /* 0 or -errno */
+	bool objects; /* steering programs from object files: as this program is built */
+};
+void tun_try(int fd, struct tun_tried *ret_tried);
+
 /* The offloads (TUN_F_*) of a TAP of the calling thread's namespace; of ufo nothing is known. */
 int tun_offload(const char *name, unsigned *ret_offload, struct err *err);
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "sys/steer.h"
 #include "sys/tunset.h"
 
 #define USO (TUN_F_USO4 | TUN_F_USO6)
@@ -58,14 +59,11 @@ int tunset_offload_check(unsigned offload, bool vnet_hdr, struct err *err)
 	return 0;
 }
 
-/* The kernel does not say what it did not like: each is tried alone. */
-static int offload_refused(int fd, unsigned offload, int code, struct err *err)
+/* Those that the kernel takes, each tried alone; it leaves the last one set. */
+static unsigned offloads_known(int fd)
 {
-	struct strbuf words autostr = STRBUF_INIT;
-	unsigned unknown = 0;
+	unsigned known = 0;
 
-	if (code != -EINVAL)
-		return err_sys(err, code, "cannot set offloads");
 	for (size_t i = 0; i < COUNT(offloads); i++) {
 		unsigned bit = offloads[i].bit, with = TUN_F_CSUM | bit;
 
@@ -73,9 +71,21 @@ static int offload_refused(int fd, unsigned offload, int code, struct err *err)
 			with |= TUN_F_TSO4;
 		if (bit & USO)
 			with |= USO;
-		if ((offload & bit) && ioctl(fd, TUNSETOFFLOAD, (unsigned long)with) < 0)
-			unknown |= bit;
+		if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)with) == 0)
+			known |= bit;
 	}
+	return known;
+}
+
+/* The kernel does not say what it did not like. */
+static int offload_refused(int fd, unsigned offload, int code, struct err *err)
+{
+	struct strbuf words autostr = STRBUF_INIT;
+	unsigned unknown;
+
+	if (code != -EINVAL)
+		return err_sys(err, code, "cannot set offloads");
+	unknown = offload & ~offloads_known(fd);
 	tun_offload_words(&words, unknown ? unknown : offload);
 	err_set(err, code, "this kernel has no offload %s for TAPs", words.text);
 	err->status = EXIT_UNABLE;
@@ -87,6 +97,21 @@ int tunset_offload(int fd, unsigned offload, struct err *err)
 	if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)offload) < 0)
 		return offload_refused(fd, offload, -errno, err);
 	return 0;
+}
+
+void tun_try(int fd, struct tun_tried *ret_tried)
+{
+	autofd int program = -1;
+	int big = 0;
+	struct err ignored;
+
+	ret_tried->offload = offloads_known(fd);
+	ret_tried->big_endian = ioctl(fd, TUNGETVNETBE, &big) < 0 ? -errno : 0;
+	program = steer_queue(0, &ignored);
+	ret_tried->steering = program;
+	if (program >= 0)
+		ret_tried->steering = ioctl(fd, TUNSETSTEERINGEBPF, &program) < 0 ? -errno : 0;
+	ret_tried->objects = steer_has_objects();
 }
 
 /* ---- reading */

@@ -147,3 +147,36 @@ def test_t11_another_device_of_that_name(lab, run, hostbr):
         assert taplab.state(fds[0])["name"] == "mine0"
     finally:
         os.close(fds[0])
+
+
+ASK = """
+import fcntl, struct
+fd = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", b"ask0", 0x5002))
+known = []
+for name, bits in (("csum", 1), ("tso4", 3), ("tso6", 5), ("ecn", 11), ("ufo", 17), ("uso4", 97), ("uso6", 97)):
+    try:
+        fcntl.ioctl(fd, 0x400454d0, bits)
+        known.append(name)
+    except OSError:
+        pass
+try:
+    fcntl.ioctl(fd, 0x800454df, b"0000")
+    orders = "little big"
+except OSError:
+    orders = "little"
+print(f"TAPs           offload {' '.join(known)}; endian {orders}; ", end="")
+"""
+
+
+def test_t11_doctor_tells_what_this_kernel_can(run, bin):
+    """What TAPs can be told, as the kernel answers when it is asked one by one."""
+    expected = run(["unshare", "-n", "python3", "-c", ASK]).stdout
+    assert expected + "steering yes; " in run([bin, "doctor"], status=None).stdout
+
+
+def test_t11_doctor_where_programs_cannot_be_loaded(run, bin):
+    """Root of a user namespace has TAPs, and no eBPF."""
+    said_there = run(["unshare", "-Ur", bin, "doctor"], status=None).stdout
+    assert "; steering no; " in said_there
+    assert "eBPF " in said_there and "more rights: CAP_BPF" in said_there
