@@ -223,8 +223,11 @@ static void tap_line(const struct view *view, const struct plan_iface *iface, st
 		return;
 	for (uint32_t q = 0; q < tap->tap->queues; q++)
 		detached += tap->queues[q] == QUEUE_DETACHED;
-	strbuf_printf(out, "      %s  %d queue%s", iface->name, tap->live,
-		      tap->live == 1 ? "" : "s");
+	if (tap->queues[0] == QUEUE_OWN)
+		strbuf_printf(out, "      %s  queues of its own", iface->name);
+	else
+		strbuf_printf(out, "      %s  %d queue%s", iface->name, tap->live,
+			      tap->live == 1 ? "" : "s");
 	if (detached)
 		strbuf_printf(out, ", %d detached", detached);
 	tap_holders(tap, out);

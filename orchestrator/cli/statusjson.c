@@ -49,6 +49,7 @@ static struct json_object *tap_queues(const struct view_tap *tap)
 {
 	static const char *const words[] = {
 		[QUEUE_GONE] = "gone",
+		[QUEUE_OWN] = "own",
 		[QUEUE_DETACHED] = "detached",
 		[QUEUE_ATTACHED] = "attached",
 	};
@@ -58,7 +59,10 @@ static struct json_object *tap_queues(const struct view_tap *tap)
 		struct json_object *o = json_object_new_object();
 
 		add_number(o, "queue", q);
-		add_number(o, "fd", (uint64_t)tap->tap->fd + q);
+		json_object_object_add(o, "fd",
+				       tap->queues[q] == QUEUE_OWN
+					       ? NULL
+					       : json_object_new_int(tap->tap->fd + (int)q));
 		json_object_object_add(
 			o, "guest_fd",
 			tap->guest_fds[q] < 0 ? NULL : json_object_new_int(tap->guest_fds[q]));

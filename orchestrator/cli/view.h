@@ -24,7 +24,7 @@ struct view_program {
 	int pid, restarts;   /* pid 0: none */
 };
 
-enum queue_state { QUEUE_GONE, QUEUE_DETACHED, QUEUE_ATTACHED };
+enum queue_state { QUEUE_GONE, QUEUE_DETACHED, QUEUE_ATTACHED, QUEUE_OWN }; /* own: not our fd */
 
 /* A TAP, its queues by our fds for them, and who holds them. */
 struct view_tap {

@@ -49,9 +49,9 @@ static void take_queues(struct view *view, struct json_object *list, struct view
 		struct json_object *o = q < told ? json_object_array_get_idx(list, q) : NULL;
 
 		seen->guest_fds[q] = -1;
-		seen->queues[q] = !o			       ? QUEUE_GONE
-				  : json_object_get_boolean(o) ? QUEUE_ATTACHED
-							       : QUEUE_DETACHED;
+		seen->queues[q] = o ? (json_object_get_boolean(o) ? QUEUE_ATTACHED : QUEUE_DETACHED)
+				  : seen->tap->handoff == TAP_BY_FD ? QUEUE_GONE
+								    : QUEUE_OWN;
 		seen->live += o != NULL;
 	}
 }
@@ -154,7 +154,9 @@ static void take_guest_fd(const struct seek *seek, struct view_tap *seen, int pi
 	for (int i = 0; i < n; i++) {
 		int q = (k + i) % n;
 
-		if (seen->guest_fds[q] < 0 && tun_same(seek->worker, seen->tap->fd + q, pid, fd)) {
+		if (seen->guest_fds[q] < 0 &&
+		    (seen->queues[q] == QUEUE_OWN ||
+		     tun_same(seek->worker, seen->tap->fd + q, pid, fd))) {
 			seen->guest_fds[q] = fd;
 			return;
 		}

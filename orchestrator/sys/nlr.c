@@ -121,6 +121,14 @@ static uint32_t tun_number(struct nlattr *attrs[], int of)
 	return attrs[of] ? nla_get_u32(attrs[of]) : 0;
 }
 
+/* None is told as all ones, or not at all. */
+static int64_t tun_id(struct nlattr *attrs[], int of)
+{
+	uint32_t id = attrs[of] ? nla_get_u32(attrs[of]) : UINT32_MAX;
+
+	return id == UINT32_MAX ? -1 : (int64_t)id;
+}
+
 static bool tun_bool(struct nlattr *attrs[], int of)
 {
 	return attrs[of] && nla_get_u8(attrs[of]);
@@ -140,8 +148,8 @@ static void link_tun(struct nlattr *data, struct nlr_tun *tun)
 		.multi_queue = tun_bool(attrs, IFLA_TUN_MULTI_QUEUE),
 		.queues = tun_number(attrs, IFLA_TUN_NUM_QUEUES),
 		.disabled = tun_number(attrs, IFLA_TUN_NUM_DISABLED_QUEUES),
-		.owner = attrs[IFLA_TUN_OWNER] ? (int64_t)nla_get_u32(attrs[IFLA_TUN_OWNER]) : -1,
-		.group = attrs[IFLA_TUN_GROUP] ? (int64_t)nla_get_u32(attrs[IFLA_TUN_GROUP]) : -1,
+		.owner = tun_id(attrs, IFLA_TUN_OWNER),
+		.group = tun_id(attrs, IFLA_TUN_GROUP),
 	};
 	if (!tun->multi_queue) /* then the kernel does not count */
 		tun->queues = 1;

@@ -201,3 +201,48 @@ def test_t15_no_guest(lab):
     out, (problem,) = drift(made)
     assert problem["kernel"].startswith("ended, killed by SIGKILL"), out
     assert re.search(r"^vm2 +guest +ended +eth0 +no carrier", made.verb("status").stdout, re.M)
+
+
+OWN = """\
+bridges: {lan: {subnet: none}}
+nodes:
+  u:
+    kind: guest
+    netns: switch
+    command: [PYTHON, ./attach.py, "${eth0.fd}", "${eth0.ifname}"]
+    ready: {console: READY}
+    interfaces: {eth0: {bridge: lan, tap: {handoff: unattached, vnet-hdr: on}}}
+  n:
+    kind: guest
+    netns: switch
+    command: [PYTHON, ./attach.py, open, "${eth0.ifname}"]
+    ready: {console: READY}
+    interfaces: {eth0: {bridge: lan, tap: {handoff: name, vnet-hdr: on, owner: root}}}
+""".replace("PYTHON", c.PYTHON)
+ATTACH = """
+import fcntl, os, struct, time
+fd = os.open("/dev/net/tun", os.O_RDWR) if sys.argv[1] == "open" else int(sys.argv[1])
+fcntl.ioctl(fd, c.TUNSETIFF, struct.pack("16sH22x", sys.argv[2].encode(),
+                                         c.IFF_TAP | c.IFF_NO_PI | c.IFF_VNET_HDR))
+c.number(fd, c.TUNSETVNETHDRSZ, 12)
+print("READY", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_t15_queues_that_a_guest_opens(lab):
+    """What only the guest has open is asked of a copy of its fd."""
+    made = lab(OWN)
+    c.guest_script(made, "attach.py", ATTACH)
+    made.up("-q")
+    for guest in "un":
+        tap, pid = c.tap(made, guest), c.program(made, guest)["pid"]
+        assert set(tap["flags"]) == {"tap", "no_pi", "vnet_hdr", "persist"}
+        assert tap["vnet_hdr_len"] == 12 and tap["attached"] == 1
+        assert [h["fds"] for h in tap["holders"] if h["pid"] == pid] == [[3]] == [list(c.fdinfo(pid))]
+        assert (tap["queues"][0]["guest_fd"], "group" in tap) == (3, False)
+    assert (tap["owner"], tap["queues"][0]["state"], tap["queues"][0]["fd"]) == (0, "own", None)
+    said = made.verb("status", "--check").stdout
+    assert said.endswith("no problems\n"), said
+    for guest in "un":
+        assert "opens the queues itself" in made.verb("queue", "disable", f"{guest}:eth0", "0", status=2).stderr
