@@ -256,8 +256,6 @@ static int tap_visit(const struct op_tap *tap, const struct tun_settings *set, s
 	int r = tun_join(tap->name, tap->vnet_hdr, tap->fd, err);
 
 	if (r >= 0)
-		r = tun_unfilter(tap->fd, err);
-	if (r >= 0)
 		r = tun_mac(tap->fd, &tap->mac, err);
 	if (r >= 0)
 		r = tun_set(tap->fd, tap->queues, set, tap->persist, err);
@@ -291,8 +289,6 @@ int tap_rest(const struct op_tap *tap, struct err *err)
 	if (tap->handoff != TAP_BY_FD)
 		return tap_let_go(tap->fd, err);
 	r = tun_state(tap->fd, &state, err);
-	if (r == 0)
-		r = tun_unfilter(tap->fd, err);
 	if (r == 0)
 		r = tun_carrier(tap->fd, false, err);
 	for (uint32_t q = 0; r == 0 && state.flags & IFF_MULTI_QUEUE && q < tap->queues; q++)

@@ -76,8 +76,6 @@ static int tap_clean(const struct op_tap *tap, const struct mac *mac, struct err
 	struct tun_state state;
 	int r = tun_state(tap->fd, &state, err);
 
-	if (r == 0)
-		r = tun_unfilter(tap->fd, err);
 	for (uint32_t q = 0; r == 0 && q < tap->queues; q++)
 		r = tun_drain(tap->fd + (int)q, err);
 	return r < 0 ? r : tun_mac(tap->fd, mac, err);

@@ -14,6 +14,7 @@ import pytest
 
 import contractlab as c
 import faultlab
+from netlab import guest_program
 
 LAB = """\
 bridges: {lan: 10.7.0.0/24}
@@ -184,6 +185,37 @@ def test_restart_no_frames_of_before(lab):
     end(made)
     again(made, 2)
     assert [tap["waiting"] for tap in seen(made)[1][:3]] == [0, 0, 0]
+
+
+def test_restart_frames_flow_again(lab):
+    """Both ways, on every queue, to a guest that sets nothing itself: no filter, header or byte order of
+    the last one is left."""
+    made = lab("""\
+bridges: {lan: 10.7.0.0/24}
+nodes:
+  pc: {interfaces: {eth0: {bridge: lan, ipv4: 10.7.0.1/24}}}
+  g:
+    kind: guest
+    restart: on-failure
+    command: [PYTHON, ./guest.py, "${eth0.fds}", PROGRAM, --nic, "fds=${eth0.fds},mac=${eth0.mac},ip=${eth0.ipv4-prefix}"]
+    ready: {console: READY, timeout: 20s}
+    interfaces: {eth0: {bridge: lan, ipv4: 10.7.0.2/24, tap: {queues: 4, vnet-hdr: on, steering: hash}}}
+""".replace("PYTHON", c.PYTHON).replace("PROGRAM", str(guest_program())))
+    first = """
+import fcntl, os
+if os.path.exists("been"):
+    os.execv(sys.argv[2], sys.argv[2:])
+open("been", "w").close()
+""" + SPOIL.replace("sys.argv[1:4]", "sys.argv[1:2]").replace("c.number(taps[1][0], c.TUNSETCARRIER, 0)", """
+fcntl.ioctl(taps[0][0], c.TUNSETTXFILTER, bytes([0, 0, 1, 0, 2, 0, 0, 0, 0, 1]))  # for 02:00:00:00:00:01 only
+""")
+    c.guest_script(made, "guest.py", first)
+    made.up("-q")
+    made.exec("pc", "ping", "-c", "1", "-W", "1", "10.7.0.2", status=1)
+    end(made)
+    c.wait("the next one is ready", lambda: re.search("^ready", made.verb("logs", "g").stdout, re.M))
+    for size in (20, 1000):
+        made.exec("pc", "ping", "-c", "5", "-i", "0.05", "-W", "2", "-s", str(size), "10.7.0.2")
 
 
 def test_restart_back_off_grows(lab):
