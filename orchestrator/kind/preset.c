@@ -27,6 +27,10 @@ static const struct field disk_fields[] = {
 	  .offset = offsetof(struct preset_disk, keep),
 	  .preset = "false",
 	  .help = "what the guest writes goes to the image itself" },
+	{ .name = "format",
+	  .type = FIELD_TEXT,
+	  .offset = offsetof(struct preset_disk, format),
+	  .help = "of the image, for a program that would have to guess, as QEMU: raw, qcow2" },
 	{ 0 },
 };
 
@@ -198,12 +202,24 @@ const char *preset_file_path(struct planner *planner, const struct planned_node 
 	return arena_printf(planner->arena, STEP_RUN "/%s", file_name(planner, planned, name));
 }
 
+static unsigned uses_of(const struct preset *preset)
+{
+	unsigned uses = preset->command.uses;
+
+	for (int i = 0; i < preset->n_files; i++)
+		uses |= preset->files[i].content.uses;
+	return uses;
+}
+
 static void preset_prepare(struct planner *planner, struct planned_node *planned)
 {
 	const struct node *node = planned->node;
 	const struct preset *preset = preset_of(node);
 	const struct preset_spec *spec = node->spec;
 
+	if (spec->disk.format.s && !(uses_of(preset) & USES_FORMAT))
+		diag_add(planner->diags, spec->disk.format.pos, "%s does not use \"format\"",
+			 node->kind->name);
 	if (spec->disk.file.s && !spec->disk.keep && preset->overlay == OVERLAY_COPY) {
 		planned->disk_fd = planner->plan->fd_end++;
 		planned->disk_guest_fd = planned->guest_fd_end++;
@@ -238,12 +254,9 @@ static struct program preset_command(struct planner *planner, struct planned_nod
 
 static bool preset_uses(const struct node_kind *kind, const char *key)
 {
-	const struct preset *preset = (const struct preset *)(const void *)kind;
-	unsigned uses = preset->command.uses;
-
-	for (int i = 0; i < preset->n_files; i++)
-		uses |= preset->files[i].content.uses;
-	return uses >> (field_find(preset_spec_fields, key) - preset_spec_fields) & 1;
+	return uses_of((const struct preset *)(const void *)kind) >>
+		       (field_find(preset_spec_fields, key) - preset_spec_fields) &
+	       1;
 }
 
 static const struct node_kind *preset_read(struct arena *arena, const char *name,

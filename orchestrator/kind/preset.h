@@ -27,6 +27,7 @@ extern const struct preset_text preset_texts[]; /* ends with one without a name 
 struct preset_disk {
 	struct text file;
 	bool keep; /* what the guest writes */
+	struct text format;
 };
 
 struct preset_spec {
@@ -45,8 +46,10 @@ struct template
 {
 	struct part *parts;
 	int n;
-	unsigned uses; /* a bit for each of preset_spec_fields that it mentions */
+	unsigned uses; /* a bit for each of preset_spec_fields that it mentions, and: */
 };
+
+#define USES_FORMAT (1u << 31) /* disk.format */
 
 struct preset_file {
 	const char *name;

@@ -98,6 +98,11 @@ static bool known_keep(const struct fill *fill, struct strbuf *out)
 	return fill->spec->disk.keep;
 }
 
+static bool known_format(const struct fill *fill, struct strbuf *out)
+{
+	return fill_text(fill, &fill->spec->disk.format, out);
+}
+
 static bool known_extra(const struct fill *fill, struct strbuf *out)
 {
 	(void)out;
@@ -166,6 +171,7 @@ static const struct known known[] = {
 	{ "append", KNOWN_BOTH, "append", known_append },
 	{ "disk", KNOWN_BOTH, "disk", known_disk },
 	{ "disk.keep", KNOWN_COND, "disk", known_keep },
+	{ "disk.format", KNOWN_BOTH, "disk", known_format },
 	{ "extra", KNOWN_COND, "extra", known_extra },
 	{ "kvm", KNOWN_COND, NULL, known_kvm },
 	{ "index", KNOWN_VALUE | KNOWN_IF, NULL, known_index },
@@ -265,6 +271,11 @@ static bool is_late(const char *name)
 	return false;
 }
 
+static unsigned uses_bit(const char *key)
+{
+	return 1u << (field_find(preset_spec_fields, key) - preset_spec_fields);
+}
+
 /* flag: what it is for. */
 static int read_name(struct reader *reader, const char *name, unsigned flag, struct pos pos,
 		     struct name *ret_name)
@@ -293,9 +304,9 @@ static int read_name(struct reader *reader, const char *name, unsigned flag, str
 		return load_error(loader, pos, "\"%s\" is known inside each: interfaces only",
 				  name);
 	if (ret_name->known && ret_name->known->key)
-		reader->template->uses |= 1u
-					  << (field_find(preset_spec_fields, ret_name->known->key) -
-					      preset_spec_fields);
+		reader->template->uses |= uses_bit(ret_name->known->key);
+	if (ret_name->known && ret_name->known->value == known_format)
+		reader->template->uses |= USES_FORMAT;
 	return 0;
 }
 

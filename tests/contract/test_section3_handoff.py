@@ -203,7 +203,8 @@ def test_section3_qemu_vhost_command(bin, run, tmp_path):
 def test_section3_qemu_disk_command(bin, run, tmp_path):
     """A throwaway disk is QEMU's own snapshot; commas are doubled."""
     for disk, drive in [("'a,b.img'", "if=virtio,snapshot=on,file=a,,b.img"),
-                        ("{file: a.img, keep: true}", "if=virtio,file=a.img")]:
+                        ("{file: a.img, keep: true}", "if=virtio,file=a.img"),
+                        ("{file: a.img, format: raw, keep: on}", "if=virtio,format=raw,file=a.img")]:
         argv = command(bin, run, tmp_path, f"{{kind: qemu, disk: {disk}, interfaces: {{eth0: lan}}}}")
         assert follows(argv, "-drive") == [drive]
 

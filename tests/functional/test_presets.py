@@ -103,6 +103,13 @@ def test_keys_that_it_does_not_use(run, bin, tmp_path):
     assert f'{path}:3:3: error: vm is of kind: own, which needs "disk"' in error
 
 
+def test_a_disks_format(run, bin, tmp_path):
+    """For a program that would guess it, as QEMU, and then write nothing to a raw image's first block."""
+    path = write(tmp_path, node("crosvm", ", kernel: k, disk: {file: d.img, format: raw}"))
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f'{path}:3:97: error: crosvm does not use "format"' in error
+
+
 def test_unknown(run, bin, tmp_path):
     path = write(tmp_path, node("firecraker"))
     error = run([bin, "validate", path], status=2, env=ENV).stderr
