@@ -498,3 +498,34 @@ def test_section3_disk_that_cannot_be_copied(lab, fakes):
     error = made.up(env=fakes.env, status=5).stderr
     assert "vm: /dev/null is no file that can be copied" in error and f"{made.file}:9:11" in error
     assert not fakes.told()
+
+
+def boot_sector():
+    """Writes itself to the second sector, and says on the serial line whether it could."""
+    code = bytearray.fromhex("31c0 8ed8 8ec0 8ed0 bc007c"      # segments and stack
+                             "b80103 bb007c b90200 b600 cd13"  # int 13h: one sector from 7c00 to 0/0/2
+                             "be0000 7303 be0000"              # si: what is said; without carry it is fine
+                             "ac 84c0 7406 baf803 ee ebf5"     # each byte to 3f8h
+                             "f4 ebfd")                        # rest
+    at = code.index(b"\xbe\0\0\x73")
+    fine, failed = b"the disk is written\r\n\0", b"the disk is not written\r\n\0"
+    code[at + 1:at + 3] = (0x7c00 + len(code)).to_bytes(2, "little")
+    code[at + 6:at + 8] = (0x7c00 + len(code) + len(fine)).to_bytes(2, "little")
+    return bytes(code + fine + failed).ljust(510, b"\0") + b"\x55\xaa"
+
+
+@pytest.mark.parametrize("keep", ["on", "off"])
+def test_section3_qemu_itself_with_a_disk(lab, needs, tmp_path, keep):
+    """QEMU boots from the disk; what that writes is in the image if it is kept, and only then."""
+    needs("qemu-system-x86_64", "/dev/net/tun")
+    image = tmp_path / "a,b.img"
+    before = boot_sector().ljust(1 << 20, b"\0")
+    image.write_bytes(before)
+    made = lab("nodes:\n  r1: {}\n  vm:\n    kind: qemu\n    memory: 64M\n"
+               f"    disk: {{file: 'a,b.img', keep: {keep}, format: raw}}\n"
+               "    ready: {console: the disk is written, timeout: 60s}\nlinks: [[r1:eth0, vm:eth0]]\n")
+    made.up(timeout=90)
+    made.down()
+    after = boot_sector() * 2 + before[1024:]
+    assert image.read_bytes() == (after if keep == "on" else before)
+    assert os.listdir(tmp_path).count(image.name) == 1
