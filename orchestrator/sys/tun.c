@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -19,7 +18,7 @@
 #include "sys/tunset.h"
 
 #define TUN_PATH  "/dev/net/tun"
-#define TUN_ASKED (IFF_TUN | IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE)
+#define TUN_ASKED (IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE)
 
 static int tun_open_failed(int code, struct err *err)
 {
@@ -43,7 +42,7 @@ static int tun_open_failed(int code, struct err *err)
 
 static unsigned tun_flags(const struct tun_make *make)
 {
-	return IFF_TAP | (make->set.vnet_hdr ? IFF_VNET_HDR : 0u) |
+	return IFF_TAP | IFF_NO_PI | (make->set.vnet_hdr ? IFF_VNET_HDR : 0u) |
 	       (make->queues > 1 ? IFF_MULTI_QUEUE : 0u);
 }
 
@@ -99,7 +98,7 @@ static int tun_open_queue(const struct tun_make *make, unsigned k, struct err *e
 	if (k == 0 && make->ifindex && ioctl(fd, TUNSETIFINDEX, &make->ifindex) < 0)
 		return err_sys(err, -errno, "cannot choose ifindex %u", make->ifindex);
 	tun_name(&ifr, make->name);
-	ifr.ifr_flags = (short)(tun_flags(make) | IFF_NO_PI | (k == 0 ? IFF_TUN_EXCL : 0u));
+	ifr.ifr_flags = (short)(tun_flags(make) | (k == 0 ? IFF_TUN_EXCL : 0u));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
 		return tun_attach_failed(make, k, -errno, err);
 	(void)take_fd(&fd);
@@ -190,8 +189,7 @@ int tun_state(int fd, struct tun_state *ret_state, struct err *err)
 	}
 	memcpy(ret_state->name, ifr.ifr_name, sizeof ret_state->name);
 	ret_state->name[sizeof ret_state->name - 1] = '\0';
-	/* The bit of IFF_NO_PI is set for "no filter", too: of neither anything is known. */
-	ret_state->flags = (unsigned)ifr.ifr_flags & (USHRT_MAX ^ IFF_NOFILTER);
+	ret_state->flags = (unsigned short)ifr.ifr_flags;
 	ret_state->detached = (ifr.ifr_flags & IFF_DETACH_QUEUE) != 0;
 	if (ioctl(fd, TUNGETVNETHDRSZ, &ret_state->vnet_hdr_size) < 0 ||
 	    ioctl(fd, TUNGETSNDBUF, &ret_state->sndbuf) < 0 || ioctl(fd, TUNGETVNETLE, &little) < 0)

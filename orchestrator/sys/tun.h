@@ -79,7 +79,7 @@ int tun_join(const char *name, bool vnet_hdr, int at, struct err *err);
 /* What the kernel says of a queue. 0 or -errno (-EBADFD: the device is gone, or there is none). */
 struct tun_state {
 	char name[16];
-	unsigned flags; /* IFF_* of linux/if_tun.h, but IFF_NO_PI, which the kernel does not tell */
+	unsigned flags; /* IFF_* of linux/if_tun.h; "no filter" has the bit of IFF_NO_PI */
 	bool detached;
 	int vnet_hdr_size, sndbuf;
 	enum tun_endian endian;

@@ -62,8 +62,9 @@ static void many_queues(void **state)
 	for (int k = 0; k < 4; k++) {
 		must(tun_state(FD + k, &queue, &err));
 		assert_string_equal(queue.name, "tap0");
-		assert_int_equal(queue.flags & (IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE),
-				 IFF_TAP | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+		assert_int_equal(queue.flags &
+					 (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE),
+				 IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
 		assert_false(queue.flags & (IFF_PERSIST | IFF_DETACH_QUEUE));
 		assert_int_equal(queue.vnet_hdr_size, 10);
 		assert_int_equal(fcntl(FD + k, F_GETFD), FD_CLOEXEC);
