@@ -111,6 +111,8 @@ uint32_t planner_step(struct planner *planner, enum op_id op, uint32_t space, co
 
 /* A name of our own in the switch: a letter and the next number, unless a bridge of the file has it. */
 const char *planner_name(const struct planner *planner, char letter, int *n);
+/* A name of our own in the host, of what this names in the lab. */
+const char *planner_host_name(const struct planner *planner, const char *of);
 /* The MAC of what a and b name in this lab. */
 struct mac planner_mac(const struct planner *planner, const char *a, const char *b);
 /* What was assigned to a node, interface or bridge of the lab: there always. */

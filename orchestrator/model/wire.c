@@ -157,6 +157,11 @@ static int wire_plug_end(struct loader *loader, struct link *link, const struct 
 			if (link->ends[i].bridge == bridge)
 				return load_error(loader, at->pos,
 						  "both ends are the bridge \"%s\"", name);
+		if (bridge->host.s && link->bridge && link->bridge->host.s)
+			return load_error(loader, at->pos,
+					  "%s and %s are the host's own bridges: no wire of a lab "
+					  "joins them",
+					  link->bridge->name, name);
 		end->bridge = bridge;
 		if (!link->bridge)
 			link->bridge = bridge;

@@ -272,18 +272,23 @@ static void assign_link(struct planner *planner, const struct link *link)
 
 /* ---- names, indexes, MACs, fds */
 
+const char *planner_host_name(const struct planner *planner, const char *of)
+{
+	uint64_t h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), of);
+
+	return arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
+}
+
 /* A name that the user gave, or one of ours. */
 static const char *port_name(struct planner *planner, const struct dev *dev)
 {
 	const struct text *given = &dev->iface->tap.name;
-	uint64_t h;
 
 	if (given->s)
 		return given->s;
 	if (!dev->br->host)
 		return planner_name(planner, 'p', &planner->n_ports);
-	h = str_hash(str_hash(STR_HASH_INIT, planner->plan->lab), dev->label);
-	return arena_printf(planner->arena, "tl%08x", (unsigned)(h >> 16));
+	return planner_host_name(planner, dev->label);
 }
 
 static void assign_port(struct planner *planner, struct dev *dev)

@@ -336,3 +336,21 @@ def test_bridge_of_the_host(lab, hostbr):
     finally:
         subprocess.run(["ip", "link", "del", "theirs"], check=True)
         subprocess.run(["ip", "addr", "flush", "dev", hostbr], check=True)
+
+
+def test_a_wire_to_the_hosts_bridge(lab, hostbr):
+    """Two bridges of the lab on one wire with the host's: their nodes are on one LAN with it."""
+    subprocess.run(["ip", "link", "set", hostbr, "address", "02:00:00:00:be:ef"], check=True)
+    before, had = bridge_state(hostbr), ports(hostbr)
+    made = lab(f"bridges: {{one: {{subnet: none}}, other: {{subnet: none}}, office: {{host: {hostbr}}}}}\n"
+               "nodes:\n  a: {interfaces: {eth0: {bridge: one, ipv4: 10.6.0.1/24}}}\n"
+               "  b: {interfaces: {eth0: {bridge: office, ipv4: 10.6.0.2/24}}}\n"
+               "  c: {interfaces: {eth0: {bridge: other, ipv4: 10.6.0.3/24}}}\n"
+               "links:\n  - [one, office, other]\n")
+    made.up()
+    assert len(ports(hostbr)) == len(had) + 2
+    ping(made, "a", "10.6.0.2")
+    ping(made, "a", "10.6.0.3")
+    assert "no problems" in made.verb("status", "--check").stdout
+    made.down()
+    assert ports(hostbr) == had and bridge_state(hostbr) == before

@@ -45,7 +45,8 @@ static const char everything[] =
 	"  - [g1:eth2, g2:eth1]\n"
 	"  - [r1:eth4, h1:eth2, g2:eth2]\n"
 	"  - [lan, sw]\n"
-	"  - {endpoints: [sw, tags], trunk: 7}\n";
+	"  - {endpoints: [sw, tags], trunk: 7}\n"
+	"  - [sw, office]\n";
 
 struct made {
 	struct arena arena;
