@@ -235,11 +235,73 @@ static void journal(void **state)
 	arena_free(&made.arena);
 }
 
+static struct step *step_of(const struct made *made, enum op_id op)
+{
+	for (int i = 0; i < made->plan->n_steps; i++)
+		if (made->plan->steps[i].op == op)
+			return &made->plan->steps[i];
+	fail_msg("no step of op %d", op);
+	return NULL;
+}
+
+static int decoded(const struct made *made)
+{
+	struct strbuf bytes autostr = STRBUF_INIT;
+	struct arena arena = ARENA_NONE;
+	struct plan *plan = NULL;
+	struct err err;
+	int r;
+
+	assert_int_equal(arena_init(&arena, 0, &err), 0);
+	plan_encode(made->plan, &bytes);
+	r = plan_decode(&arena, bytes.text, bytes.len, &plan);
+	arena_free(&arena);
+	return r;
+}
+
+/* A journal's disk is at a planned fd, and a file in the run directory itself. */
+static void section3_disks_and_files_are_within_bounds(void **state)
+{
+	struct made made;
+	struct op_disk disk;
+	struct op_file file;
+
+	(void)state;
+	make(&made);
+	disk = *(const struct op_disk *)step_of(&made, OP_DISK)->args;
+	file = *(const struct op_file *)step_of(&made, OP_FILE)->args;
+	step_of(&made, OP_DISK)->args = &disk;
+	step_of(&made, OP_FILE)->args = &file;
+	assert_int_equal(decoded(&made), 0);
+	for (int fd = -1; fd < FD_PLANNED; fd++) {
+		disk.fd = fd;
+		assert_int_equal(decoded(&made), -EBADMSG);
+	}
+	disk.fd = made.plan->fd_end;
+	assert_int_equal(decoded(&made), -EBADMSG);
+	disk.fd = made.plan->fd_end - 1;
+	assert_int_equal(decoded(&made), 0);
+	disk.image = NULL;
+	assert_int_equal(decoded(&made), -EBADMSG);
+	disk.image = "d";
+	file.name = "../x";
+	assert_int_equal(decoded(&made), -EBADMSG);
+	file.name = NULL;
+	assert_int_equal(decoded(&made), -EBADMSG);
+	file.name = "x";
+	file.text = NULL;
+	assert_int_equal(decoded(&made), -EBADMSG);
+	arena_free(&made.arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(undo_or_dies), cmocka_unit_test(same_bytes),
-		cmocka_unit_test(damaged),	cmocka_unit_test(fds_are_distinct),
+		cmocka_unit_test(section3_disks_and_files_are_within_bounds),
+		cmocka_unit_test(undo_or_dies),
+		cmocka_unit_test(same_bytes),
+		cmocka_unit_test(damaged),
+		cmocka_unit_test(fds_are_distinct),
 		cmocka_unit_test(journal),
 	};
 
