@@ -106,7 +106,8 @@ static void add_tun(struct json_object *o, const struct nlr_tun *tun)
 /* The TAP of a guest's interface, from the kernel. */
 static struct json_object *tap(const struct view_tap *tap, const struct nlr_link *link)
 {
-	struct json_object *o = json_object_new_object(), *flags = json_object_new_array();
+	struct json_object *o = json_object_new_object(), *flags = json_object_new_array(),
+			   *vhost = json_object_new_array();
 	static const char *const endians[] = {
 		[TUN_NATIVE] = "native",
 		[TUN_LITTLE] = "little",
@@ -119,6 +120,8 @@ static struct json_object *tap(const struct view_tap *tap, const struct nlr_link
 	add_number(o, "namespace", tap->netns);
 	for (int n = 0; (name = tun_flag_name(tap->state.flags, n)); n++)
 		json_object_array_add(flags, json_object_new_string(name));
+	if (link && link->tun.told && !link->tun.pi)
+		json_object_array_add(flags, json_object_new_string("no_pi"));
 	json_object_object_add(o, "flags", flags);
 	if (tap->state.flags) {
 		add_number(o, "vnet_hdr_len", (uint64_t)tap->state.vnet_hdr_size);
@@ -128,6 +131,9 @@ static struct json_object *tap(const struct view_tap *tap, const struct nlr_link
 	if (link && link->tun.told)
 		add_tun(o, &link->tun);
 	json_object_object_add(o, "queues", tap_queues(tap));
+	for (int q = 0; q < tap->n_vhost; q++)
+		json_object_array_add(vhost, json_object_new_int(tap->vhost_fds[q]));
+	json_object_object_add(o, "vhost_fds", vhost);
 	json_object_object_add(o, "guest_pid",
 			       tap->guest && tap->guest->pid ? json_object_new_int(tap->guest->pid)
 							     : NULL);

@@ -35,6 +35,8 @@ struct view_tap {
 	enum queue_state *queues;
 	int *guest_fds; /* in the guest, -1: not there */
 	int live;	/* queues that are not gone */
+	int *vhost_fds; /* those of /dev/vhost-net that it has for this TAP, in the guest */
+	int n_vhost;
 	struct view_holder *holders;
 	int n_holders;
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/io.h"
@@ -20,16 +21,43 @@ static const struct view_program *program_of(const struct view *view, const char
 	return NULL;
 }
 
-static const struct view_program *guest_of(const struct view *view, const struct op_tap *tap)
+/* The interface that a TAP is of, and its guest's program. */
+static const struct plan_iface *iface_of(const struct view *view, const struct op_tap *tap,
+					 const struct view_program **ret_guest)
 {
 	for (int i = 0; i < view->plan->n_nodes; i++) {
 		const struct plan_node *node = &view->plan->nodes[i];
 
 		for (int k = 0; node->guest && k < node->n_ifaces; k++)
-			if (node->ifaces[k].queues && node->ifaces[k].fd == tap->fd)
-				return program_of(view, node->name);
+			if (node->ifaces[k].queues && node->ifaces[k].fd == tap->fd) {
+				*ret_guest = program_of(view, node->name);
+				return &node->ifaces[k];
+			}
 	}
+	*ret_guest = NULL;
 	return NULL;
+}
+
+/* Which of its planned vhost-net fds the guest has open. */
+static void take_vhost(struct view *view, const struct plan_iface *iface, struct view_tap *seen)
+{
+	int n = iface && iface->vhost_fd >= 0 && seen->guest && seen->guest->pid
+			? (int)iface->queues
+			: 0;
+	int cap = 0;
+
+	for (int q = 0; q < n; q++) {
+		char path[48], to[32];
+		ssize_t len;
+
+		(void)snprintf(path, sizeof path, "/proc/%d/fd/%d", seen->guest->pid,
+			       iface->vhost_fd + q);
+		len = readlink(path, to, sizeof to - 1);
+		to[len > 0 ? len : 0] = '\0';
+		if (str_eq(to, "/dev/vhost-net"))
+			*ARENA_PUSH(&view->arena, seen->vhost_fds, seen->n_vhost, cap) =
+				iface->vhost_fd + q;
+	}
 }
 
 static int64_t number_of(struct json_object *object, const char *key)
@@ -93,7 +121,7 @@ static void take_tap(struct view *view, struct json_object *object, int *cap)
 		.tap = view->plan->steps[i].args,
 		.netns = view->netns[view->plan->steps[i].space],
 	};
-	seen->guest = guest_of(view, seen->tap);
+	take_vhost(view, iface_of(view, seen->tap, &seen->guest), seen);
 	take_device(object, seen);
 	take_queues(view, list, seen);
 }

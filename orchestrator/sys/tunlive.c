@@ -48,7 +48,6 @@ const char *tun_flag_name(unsigned flags, int n)
 		{ IFF_NAPI, "napi" },
 		{ IFF_NAPI_FRAGS, "napi_frags" },
 		{ IFF_NO_CARRIER, "no_carrier" },
-		{ IFF_NO_PI, "no_pi" },
 		{ IFF_VNET_HDR, "vnet_hdr" },
 		{ IFF_MULTI_QUEUE, "multi_queue" },
 		{ IFF_PERSIST, "persist" },

@@ -88,6 +88,7 @@ def test_t9_frames_go_through_vhost_net_also_after_restart_and_after_a_kill(lab)
     def works_alone(nth):
         pid = works(made, nth, lambda *argv: made.exec("r1", *argv))
         assert holders() == [(pid, 5), (pid, 6)]  # its fds of the TAP were 3 and 4; it closed them
+        assert c.tap(made, "g")["vhost_fds"] == [5, 6]
         return pid
     made.up("-q", timeout=90)
     first = works_alone(1)
@@ -114,7 +115,7 @@ def test_t9_the_callers_vhostfds_are_handed_on_and_a_restart_gets_new_ones(lab, 
             os.close(fd)
     for nth in (1, 2):
         pid = works(made, nth, lambda *argv: run(argv))
-        assert [fd for of, fd in holders() if of == pid] == [5, 6]
+        assert [fd for of, fd in holders() if of == pid] == [5, 6] == c.tap(made, "g")["vhost_fds"]
         if nth == 1:
             made.verb("restart", "g")
     made.down()
