@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "sys/nlr.h"
 #include "sys/nlw.h"
+#include "sys/steer.h"
 #include "sys/tun.h"
 
 #define FD	       300 /* of the first queue; nothing else is there */
@@ -937,6 +938,19 @@ static void t12_programs_that_do_not_load(void **state)
 	(void)link_of("tap0", 0);
 }
 
+/* An object file is refused, with the exit status of what is missing here. */
+static void t12_built_without_libbpf(void **state)
+{
+	(void)state;
+	if (steer_has_objects())
+		return; /* the tests above have loaded some */
+	assert_int_equal(make(2, SETTINGS(.steering = TUN_OBJECT, .steering_object = "/x.o")),
+			 -ENOSYS);
+	assert_int_equal(err.status, EXIT_UNABLE);
+	assert_says("built without libbpf");
+	assert_false(is_open(FD));
+}
+
 static int steer_unprivileged(void *arg)
 {
 	(void)arg;
@@ -1095,6 +1109,7 @@ int main(int argc, char **argv)
 		TEST(t12_hash_of_a_short_frame),
 		TEST(t12_a_program_of_the_users),
 		TEST(t12_programs_that_do_not_load),
+		TEST(t12_built_without_libbpf),
 		TEST(t12_without_leave),
 		TEST(t13_enabled_at_first),
 		TEST(t13_queue_by_queue),
