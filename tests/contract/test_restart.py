@@ -359,3 +359,38 @@ nodes:
     first, second = seen(made)
     assert first == second
     assert first[2:] == [12, 2**31 - 1, 0] and first[1] == c.planned(made, "g:eth0")["mac"]
+
+
+QEMU = """\
+nodes:
+  r1: {interfaces: {eth0: {ipv6: "fd09::1/64"}}}
+  g:
+    kind: qemu
+    restart: on-failure
+    cpus: 1
+    memory: 64M
+    extra: [-boot, n]
+    interfaces: {eth0: {mac: "02:00:00:00:00:02", tap: {queues: 4}}}
+links: [[r1:eth0, g:eth0]]
+"""
+
+
+def test_restart_of_qemu(lab, needs):
+    """Its firmware, which asks the network for a system, answers; again after a restart, and after it was
+    killed. QEMU detaches the queues that its guest does not use, which is no difference."""
+    needs("qemu-system-x86_64")
+    made = lab(QEMU)
+    made.up("-q")
+    before, pids = c.kernel_link(made, "r1", "eth0"), set()
+    for kill in (None, lambda: made.verb("restart", "g"), lambda: end(made)):
+        if kill:
+            kill()
+        c.wait("another process", lambda: c.program(made, "g").get("pid", 0) not in {0, *pids})
+        pids.add(c.program(made, "g")["pid"])
+        made.exec("r1", "sh", "-c", "until ping -6 -c 1 -W 1 fe80::ff:fe00:2%eth0; do sleep 0.1; done",
+                  timeout=90)
+        after = c.kernel_link(made, "r1", "eth0")
+        assert [after[k] for k in ("ifindex", "address")] == [before[k] for k in ("ifindex", "address")]
+        assert [q["state"] for q in c.tap(made, "g")["queues"]] == ["attached"] + ["detached"] * 3
+        assert all(p["plan"] == "running" for p in c.status(made)["problems"])
+    assert after["stats64"]["rx"]["packets"] > before["stats64"]["rx"]["packets"]

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 import contractlab as c
+from netlab import guest_program
 
 LAB = """\
 bridges: {lan: 10.7.0.0/24}
@@ -111,3 +112,28 @@ def test_t13_nobody_reads(lab):
     for what in ("enable", "disable"):
         assert "its guest does not run" in made.verb("queue", what, "vm2:eth0", "0", status=3).stderr
     assert c.kernel_link(made, "switch", "vm2:eth0")["linkinfo"]["info_data"]["numdisabled"] == 2
+
+
+FLOWS = range(10, 26)
+
+
+def test_t13_no_flow_is_lost(lab):
+    """What was hashed to a queue that is then disabled comes by another, and is answered."""
+    made = lab(f"""\
+bridges: {{lan: {{subnet: none}}}}
+nodes:
+  pc: {{interfaces: {{eth0: {{bridge: lan, ipv4: [{", ".join(f"10.7.0.{n}/24" for n in FLOWS)}]}}}}}}
+  vm1:
+    kind: guest
+    command: [{guest_program()}, --nic, "fds=${{eth0.fds}},mac=${{eth0.mac}},ip=${{eth0.ipv4-prefix}}"]
+    ready: {{console: ^ready, timeout: 10s}}
+    interfaces: {{eth0: {{bridge: lan, ipv4: 10.7.0.1/24, tap: {{queues: 4}}}}}}
+""")
+    made.up("-q")
+    script = " ".join(f"ping -c 1 -W 3 -I 10.7.0.{n} 10.7.0.1 &" for n in FLOWS) + " wait"
+    for change in ((), ("disable", 0), ("disable", 2), ("disable", 3), ("enable", 2), ("disable", 1)):
+        if change:
+            made.verb("queue", change[0], "vm1:eth0", change[1])
+        said = made.exec("pc", "sh", "-c", script).stdout
+        assert said.count(" 1 received") == len(FLOWS), (change, said)
+    assert bits(made) == [False, False, True, False]
