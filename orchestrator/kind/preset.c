@@ -309,8 +309,9 @@ static int preset_open(const struct lab *lab, const char *name, struct diags *di
 {
 	struct arena *arena = lab->arena;
 	const struct preset_text *ours = preset_built_in(name);
-	const char *slash = strrchr(lab->file, '/'), *path;
+	const char *slash = strrchr(lab->file, '/'), *path, *data;
 	autostr struct strbuf text = STRBUF_INIT;
+	size_t len;
 	int r;
 
 	*ret_kind = NULL;
@@ -319,18 +320,22 @@ static int preset_open(const struct lab *lab, const char *name, struct diags *di
 	path = arena_printf(arena, "%.*s" PRESETS_DIR "%s.yaml",
 			    slash ? (int)(slash - lab->file) + 1 : 0, lab->file, name);
 	r = io_read_file(AT_FDCWD, path, PRESET_MAX, &text);
-	if (r == 0)
-		diags = diag_file(diags, path, arena_strndup(arena, text.text, text.len), text.len);
-	else if (r != -ENOENT && r != -ENOTDIR)
+	if (r == 0) {
+		data = arena_strndup(arena, text.text, text.len);
+		len = text.len;
+	} else if (r != -ENOENT && r != -ENOTDIR) {
 		diag_add(diag_file(diags, path, "", 0), (struct pos){ 0 }, "cannot be read: %s",
 			 strerror(-r));
-	else if (ours)
-		diags = diag_file(diags, arena_printf(arena, PRESETS_DIR "%s.yaml", name),
-				  ours->text, ours->len);
-	else
+		return -EINVAL;
+	} else if (ours) {
+		path = arena_printf(arena, PRESETS_DIR "%s.yaml", name);
+		data = ours->text;
+		len = ours->len;
+	} else {
 		return 0;
-	if (r == 0 || ((r == -ENOENT || r == -ENOTDIR) && ours))
-		*ret_kind = preset_read(arena, arena_strdup(arena, name), diags);
+	}
+	*ret_kind =
+		preset_read(arena, arena_strdup(arena, name), diag_file(diags, path, data, len));
 	return *ret_kind ? 0 : -EINVAL;
 }
 

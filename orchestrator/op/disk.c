@@ -111,6 +111,8 @@ static int disk_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	r = to < 0 ? to : copy_data(ctx, from, to, st.st_size);
 	if (r == 0 && dup3(to, disk->fd, O_CLOEXEC) < 0)
 		r = -errno;
+	if (r == -ETIMEDOUT)
+		return err_set(err, r, "%s: not copied when the lab's --timeout was over", image);
 	return r < 0 ? err_sys(err, r, "cannot make a throwaway copy of %s", image) : 0;
 }
 

@@ -182,6 +182,7 @@ static void fds_are_distinct(void **state)
 		const struct op_tap *tap = step->args;
 		int fd = step->op == OP_NETNS	 ? ((const struct op_netns *)step->args)->fd
 			 : step->op == OP_MOUNTS ? ((const struct op_mounts *)step->args)->fd
+			 : step->op == OP_DISK	 ? ((const struct op_disk *)step->args)->fd
 			 : step->op == OP_TAP	 ? tap->fd
 						 : -1;
 
