@@ -110,6 +110,28 @@ static bool sysctl_of_device(const struct planned_node *planned, const char *key
 	return false;
 }
 
+/* With slashes where a device has a dot in its name: net/ipv4/conf/eth0.10/rp_filter. */
+static const char *sysctl_key(const struct planner *planner, const struct planned_node *planned,
+			      const char *key)
+{
+	for (int i = 0; i < planned->n_devs && !strchr(key, '/'); i++) {
+		const char *name = planned->devs[i]->ifname, *at;
+		char *slashed;
+		size_t begin;
+
+		if (!strchr(name, '.') ||
+		    !(at = strstr(key, arena_printf(planner->arena, ".%s.", name))))
+			continue;
+		begin = (size_t)(at - key) + 1;
+		slashed = arena_strdup(planner->arena, key);
+		for (size_t k = 0; slashed[k]; k++)
+			if (slashed[k] == '.' && (k < begin || k >= begin + strlen(name)))
+				slashed[k] = '/';
+		return slashed;
+	}
+	return key;
+}
+
 static void sysctl_steps(struct planner *planner, const struct planned_node *planned,
 			 bool of_device)
 {
@@ -120,7 +142,8 @@ static void sysctl_steps(struct planner *planner, const struct planned_node *pla
 
 		if (sysctl_of_device(planned, pair->key) == of_device)
 			STEP(planner, OP_SYSCTL, planned->space, node->name, pair->pos,
-			     (struct op_sysctl){ .key = pair->key, .value = pair->value });
+			     (struct op_sysctl){ .key = sysctl_key(planner, planned, pair->key),
+						 .value = pair->value });
 	}
 }
 

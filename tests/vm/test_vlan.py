@@ -142,6 +142,7 @@ nodes:
   b: {{interfaces: {{eth0: sw2, eth1: {{bridge: sw2, vlan: 30, ipv4: 10.0.30.2/24}}}}}}
   vm: {{kind: guest, command: [sleep, "1000"], interfaces: {{eth0: {{bridge: sw1, vlan: 30}}}}}}
   x:
+    sysctls: {{net.ipv4.conf.eth0.7.proxy_arp: 1}}
     interfaces:
       eth0.7: {{parent: eth0, vlan: 7, ipv4: 10.0.7.1/24}}
       eth0: plain
@@ -170,6 +171,7 @@ def test_ports_that_say_nothing_and_bridges_that_filter_not(lab, snapshot):
     assert reaches(net, "x", "10.0.7.2") and reaches(net, "x", "10.0.8.2")
     link, = json.loads(net.exec("x", "ip", "-j", "link", "show", "eth1.8").stdout)
     assert (link["address"], link["mtu"]) == ("02:00:00:00:00:08", 1400)
+    assert net.exec("x", "cat", "/proc/sys/net/ipv4/conf/eth0.7/proxy_arp").stdout == "1\n"
     told = ports(net)
     assert told["a:eth0"] == told["b:eth0"] == told["w1"] == told["w2"] == {1: ACCESS}
     assert told["vm:eth0"] == told["b:eth1"] == {30: ACCESS}
