@@ -38,8 +38,6 @@ static int queue_ask(int fd, struct ifreq *ret_ifr, struct err *err)
 	if (!(ifr_flags_of(ret_ifr) & IFF_TAP))
 		return err_set(err, -EINVAL, "fd %d is a TUN, without Ethernet: a TAP is needed",
 			       fd);
-	if (!(ifr_flags_of(ret_ifr) & IFF_NO_PI))
-		return err_set(err, -EINVAL, "fd %d carries packet information (no IFF_NO_PI)", fd);
 	return 0;
 }
 

@@ -51,7 +51,8 @@ class Machine:
             ready = select.select([self.process.stdout], [], [], left)[0]
             more = os.read(self.process.stdout.fileno(), 65536) if ready else b""
             assert more, f"no {pattern!r} in {self.text}"
-            self.text += more.decode(errors="replace").replace("\r", "")
+            # What a shell tells its terminal (where is the cursor?) is no text.
+            self.text += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", more.decode(errors="replace"))
 
     def type(self, line):
         self.process.stdin.write(line.encode() + b"\n")
