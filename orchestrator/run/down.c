@@ -17,6 +17,7 @@
 #define ANSWER_MS 2000	/* a worker that turns its loop answers within this */
 #define MARGIN_MS 90000 /* beside hooks and graces: the kernel's part of a large lab */
 #define INSIST_MS 8000	/* a guardian kills a worker that does not end within 3 s */
+#define WAKE_MS	  500	/* who is suspended meanwhile is woken so soon */
 
 int64_t run_down_ms(const struct plan *plan)
 {
@@ -47,6 +48,22 @@ static void mark_signal(const struct spawn_mark *mark, int sig)
 		(void)pidfd_signal(pidfd, sig);
 }
 
+/* Waits until fd is readable, and wakes who is suspended or was meanwhile: the end of the lab is
+ * asked for, and it is their work. As io_wait(). */
+static int wait_awake(const struct journal *journal, int fd, int64_t deadline)
+{
+	int64_t turn;
+	int r;
+
+	do {
+		mark_signal(&journal->head->guardian, SIGCONT);
+		mark_signal(&journal->head->worker, SIGCONT);
+		turn = io_now_ms() + WAKE_MS;
+		r = io_wait(fd, POLLIN, turn < deadline ? turn : deadline);
+	} while (r == 0 && io_now_ms() < deadline);
+	return r;
+}
+
 /* Asks the worker. 0 with the connection in *ret_fd, or -errno. */
 static int ask(const struct labdir *dir, int *ret_fd, struct err *err)
 {
@@ -66,15 +83,11 @@ static int ask(const struct labdir *dir, int *ret_fd, struct err *err)
 }
 
 /* What tell_waiters() sends. 0, 1 with words when something is left, -errno without an answer. */
-static int await_status(int fd, int64_t deadline, struct strbuf *words)
+static int read_status(int fd, struct strbuf *words)
 {
 	char text[DOWN_WORDS];
-	int r = io_wait(fd, POLLIN, deadline);
-	ssize_t n;
+	ssize_t n = recv(fd, text, sizeof text, MSG_DONTWAIT);
 
-	if (r <= 0)
-		return r ? r : -ETIMEDOUT;
-	n = recv(fd, text, sizeof text, 0);
 	if (n < 1)
 		return -ECONNRESET;
 	strbuf_add(words, text + 1, (size_t)n - 1);
@@ -89,7 +102,7 @@ static bool both_end(const struct journal *journal, int64_t deadline)
 	for (size_t k = 0; k < COUNT(marks); k++) {
 		autofd int pidfd = mark_pidfd(marks[k]);
 
-		if (pidfd >= 0 && io_wait(pidfd, POLLIN, deadline) <= 0)
+		if (pidfd >= 0 && wait_awake(journal, pidfd, deadline) <= 0)
 			return false;
 	}
 	return true;
@@ -99,10 +112,10 @@ static bool both_end(const struct journal *journal, int64_t deadline)
 static void insist(const struct journal *journal)
 {
 	const struct journal_head *head = journal->head;
+	autofd int guardian = mark_pidfd(&head->guardian);
 
-	mark_signal(&head->guardian, SIGCONT); /* one that is suspended does its work yet */
 	mark_signal(&head->guardian, SIGTERM);
-	if (mark_pidfd(&head->guardian) == -ESRCH)
+	if (guardian == -ESRCH)
 		mark_signal(&head->worker, SIGTERM);
 	if (both_end(journal, io_now_ms() + INSIST_MS + run_down_ms(journal->plan)))
 		return;
@@ -118,9 +131,12 @@ static int down_alive(const struct labdir *dir, const struct journal *journal, s
 	int r;
 
 	mark_signal(&journal->head->guardian, SIGCONT);
+	mark_signal(&journal->head->worker, SIGCONT);
 	r = ask(dir, &fd, err);
 	if (r == 0)
-		r = await_status(fd, io_now_ms() + run_down_ms(journal->plan), words);
+		r = wait_awake(journal, fd, io_now_ms() + run_down_ms(journal->plan)) > 0
+			    ? read_status(fd, words)
+			    : -ETIMEDOUT;
 	if (r >= 0) {
 		(void)both_end(journal, io_now_ms() + INSIST_MS);
 		return r;
@@ -137,7 +153,8 @@ static int down_blind(const struct labdir *dir, struct strbuf *words, struct err
 	int r = ask(dir, &fd, err);
 
 	if (r == 0)
-		r = await_status(fd, io_now_ms() + MARGIN_MS, words);
+		r = io_wait(fd, POLLIN, io_now_ms() + MARGIN_MS) > 0 ? read_status(fd, words)
+								     : -ETIMEDOUT;
 	if (r < 0)
 		*err = unread;
 	return r < 0 ? err->code : r;
