@@ -23,8 +23,10 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).resolve().parents[1]
-sys.path += [str(TOP / "tests" / of) for of in ("contract", "fault")]  # contractlab, faultlab
+sys.path += [str(TOP / "tests" / of) for of in ("contract", "fault", "soak")]  # contractlab, …
 TAG = f"t{os.getpid()}"  # begins the name of every lab of this process
+KEPT = ("TAPNET_LAB_BIN", "TAPNET_LAB_FAULT_BIN", "TAPNET_LONG", "TAPNET_FIGURES", "TAPNET_FUZZ",
+        "TAPNET_SOAK_SECONDS", "TAPNET_SOAK_SEED")  # the environment of ours that tests see
 GRACE = 2.0  # seconds in which the last process of a lab may still be on its way out
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -72,7 +74,7 @@ def pytest_configure(config):
     leads_workers = not worker and bool(getattr(config.option, "numprocesses", None))
 
     for name in [n for n in os.environ if n.startswith(("TAPNET_", "XDG_RUNTIME"))]:
-        if name not in ("TAPNET_LAB_BIN", "TAPNET_LAB_FAULT_BIN", "TAPNET_LONG"):
+        if name not in KEPT:
             del os.environ[name]
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     Session.reports = Path(tempfile.mkdtemp(prefix="tapnet-reports-"))
