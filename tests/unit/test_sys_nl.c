@@ -634,7 +634,7 @@ static void put_filtering_bridge(const struct place *place)
 	assert_int_equal(batch.out[0].code, 0);
 }
 
-static void ports_carry_what_they_are_told(void **state)
+static void vlans_are_carried_by_ports(void **state)
 {
 	const struct vlan vlans[] = { { 1, 1, true, true }, { 20, 29, false, false } };
 	struct nlr_view seen;
@@ -658,7 +658,7 @@ static void ports_carry_what_they_are_told(void **state)
 	assert_int_equal(nlr_link(&seen, 100)->n_vlans, 0);
 }
 
-static void a_sub_interface_has_a_parent_and_a_tag(void **state)
+static void vlans_have_sub_interfaces(void **state)
 {
 	const struct place *place = *state;
 	struct nlr_view seen;
@@ -703,8 +703,8 @@ int main(void)
 		TEST(a_port_passes_what_the_kernel_admits),
 		TEST(links_deleted_by_group),
 		TEST(vlans_are_written_as_ranges),
-		TEST(ports_carry_what_they_are_told),
-		TEST(a_sub_interface_has_a_parent_and_a_tag),
+		TEST(vlans_are_carried_by_ports),
+		TEST(vlans_have_sub_interfaces),
 		TEST(a_tap_without_queueing),
 		TEST(addresses),
 		TEST(routes),
@@ -713,5 +713,6 @@ int main(void)
 	};
 
 	testing_start(120);
+	cmocka_set_test_filter(getenv("TESTS")); /* "vlans_*": those only */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

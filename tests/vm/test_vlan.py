@@ -1,6 +1,7 @@
 # test_vlan.py - VLANs as the kernel does them: who reaches whom, what is tagged and where, what the
 # host's own bridge is left with, what `status` tells, and a failure at the steps that make them.
 import json
+import os
 import re
 import subprocess
 
@@ -256,6 +257,5 @@ def test_messages_and_what_is_read_back(run):
     program = TOP / "build/test/tests/unit/test_sys_nl"
     if not program.exists():
         pytest.skip("needs build/test")
-    said = run([program], status=None).stdout
-    for test in ("ports_carry_what_they_are_told", "a_sub_interface_has_a_parent_and_a_tag"):
-        assert f"[       OK ] {test}" in said
+    said = run([program], env={**os.environ, "TESTS": "vlans_*"}).stdout
+    assert "3 test(s)" in said and "SKIP" not in said
