@@ -15,11 +15,11 @@ nodes:
   pc: {interfaces: {eth0: lan}}
   vm1:
     kind: guest
-    command: exec sleep 1000
+    command: [sleep, "1000"]
     interfaces: {eth0: {bridge: lan, tap: {queues: 4}}, eth1: {bridge: lan}}
   vm2:
     kind: guest
-    command: exec sleep 1000
+    command: [sleep, "1000"]
     interfaces: {eth0: {bridge: lan, tap: {queues: 2}}}
 """
 

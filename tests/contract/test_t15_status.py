@@ -23,7 +23,7 @@ nodes:
     interfaces: {eth0: {bridge: lan, tap: {queues: 4, vnet-hdr: on}}, eth1: {bridge: lan}}
   vm2:
     kind: guest
-    command: exec sleep 1000
+    command: [sleep, "1000"]
     interfaces: {eth0: {ipv4: 10.9.0.2/24, tap: {queues: 2, vnet-hdr: on}}}
 links: [[r1:eth0, vm2:eth0]]
 """
