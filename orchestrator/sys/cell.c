@@ -152,7 +152,7 @@ static void cell_main(const struct cell *cell, int report)
 	cell_check(report, CHILD_FDS, cell_fds(cell->guardian, signals, report));
 	(void)io_write_all(CELL_REPORT, &ready, sizeof ready);
 	(void)close(CELL_REPORT);
-	_exit(cell_live(cell->grace_ms));
+	child_exit(cell_live(cell->grace_ms));
 }
 
 int cell_start(const struct cell *cell, struct spawned *ret_spawned, struct err *err)

@@ -44,6 +44,7 @@ int child_failed(struct spawned *spawned, const struct child_report *report, str
 
 /* ---- in the child: only what is safe after a fork */
 
+void child_exit(int status) __attribute__((noreturn)); /* nothing of its starter's is flushed */
 void child_fail(int report, enum child_step step, int code) __attribute__((noreturn));
 void child_signals(void);		  /* all dispositions as in a new login */
 void child_close(const int *keep, int n); /* all fds above 2 but these, ascending */

@@ -139,12 +139,26 @@ int child_failed(struct spawned *spawned, const struct child_report *report, str
 
 /* ---- in the child */
 
+#ifdef TAPNET_COVERAGE
+extern void __gcov_dump(void); /* a child's counts are written by nobody else */
+#else
+static inline void __gcov_dump(void)
+{
+}
+#endif
+
+void child_exit(int status)
+{
+	__gcov_dump();
+	_exit(status);
+}
+
 void child_fail(int report, enum child_step step, int code)
 {
 	struct child_report words = { .step = (int32_t)step, .code = code };
 
 	(void)io_write_all(report, &words, sizeof words);
-	_exit(SPAWN_FAILED);
+	child_exit(SPAWN_FAILED);
 }
 
 /* By the system call itself: glibc refuses the two signals that it keeps for threads, and a
@@ -442,7 +456,7 @@ static void child_run(struct child *child)
 		if (r < 0)
 			child_fail(child->report, child_steps[i].step, r);
 	}
-	_exit(SPAWN_FAILED); /* not reached: the last step executes or fails */
+	child_exit(SPAWN_FAILED); /* not reached: the last step executes or fails */
 }
 
 /* ---- in the caller */
@@ -494,7 +508,7 @@ static void helper_run(struct child *child, int tell)
 	if (birth.pid < 0)
 		birth.code = errno == ENOMEM ? -ESRCH : -errno;
 	(void)io_write_all(tell, &birth, sizeof birth);
-	_exit(0);
+	child_exit(0);
 }
 
 /* Starts the child in the cell's pid namespace, by way of the helper. CLONE_VFORK: it has ended,
@@ -620,5 +634,5 @@ int spawn_fork(unsigned long flags, const int *keep, int n_keep, int (*fn)(void 
 	child_signals();
 	if (keep)
 		child_close(keep, n_keep);
-	_exit(fn(arg));
+	child_exit(fn(arg));
 }
