@@ -116,17 +116,16 @@ static const char *sysctl_key(const struct planner *planner, const struct planne
 {
 	for (int i = 0; i < planned->n_devs && !strchr(key, '/'); i++) {
 		const char *name = planned->devs[i]->ifname, *at;
-		char *slashed;
-		size_t begin;
+		char *slashed, *of;
 
 		if (!strchr(name, '.') ||
 		    !(at = strstr(key, arena_printf(planner->arena, ".%s.", name))))
 			continue;
-		begin = (size_t)(at - key) + 1;
 		slashed = arena_strdup(planner->arena, key);
-		for (size_t k = 0; slashed[k]; k++)
-			if (slashed[k] == '.' && (k < begin || k >= begin + strlen(name)))
-				slashed[k] = '/';
+		of = slashed + (at - key) + 1;
+		for (char *p = slashed; *p; p++)
+			if (*p == '.' && (p < of || p >= of + strlen(name)))
+				*p = '/';
 		return slashed;
 	}
 	return key;

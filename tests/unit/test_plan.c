@@ -242,7 +242,7 @@ static struct step *step_of(const struct made *made, enum op_id op)
 		if (made->plan->steps[i].op == op)
 			return &made->plan->steps[i];
 	fail_msg("no step of op %d", op);
-	return NULL;
+	abort(); /* not reached */
 }
 
 static int decoded(const struct made *made)
