@@ -12,6 +12,7 @@
 #include "sys/nlr.h"
 #include "sys/nlw.h"
 #include "sys/tun.h"
+#include "sys/tunlive.h"
 
 #define FD 300 /* of the first queue; nothing else is there */
 
@@ -293,6 +294,70 @@ static int without_device(void *arg)
 	return tun_make(&make, &err) == -ENOENT && strstr(err.msg, "modprobe tun") ? 0 : 4;
 }
 
+/* Row T15: what anybody is told, and what who holds the fds may do while no guest reads. */
+static void t15_queues_as_the_device_tells_them(void **state)
+{
+	struct nlr_link link;
+	struct mac read;
+
+	(void)state;
+	must(tun_make(&(struct tun_make){ .name = "tap0",
+					  .queues = 4,
+					  .mac = &mac,
+					  .persist = true,
+					  .first_fd = FD,
+					  .set = { .vnet_hdr = true, .owner = 7, .group = -1 } },
+		      &err));
+	must(tun_queue(FD + 2, false, &err));
+	assert_int_equal(must(nlr_link_find(&arena, "tap0", &link, &err)), 1);
+	assert_true(link.tun.told && link.tun.vnet_hdr && link.tun.persist && link.tun.multi_queue);
+	assert_false(link.tun.pi);
+	assert_int_equal(link.tun.queues, 3);
+	assert_int_equal(link.tun.disabled, 1);
+	assert_int_equal(link.tun.owner, 7);
+	assert_int_equal(link.tun.group, -1);
+	must(tun_carrier(FD, false, &err));
+	must(nlr_link_find(&arena, "tap0", &link, &err));
+	assert_false(link.carrier);
+	must(tun_mac(FD, &(struct mac){ { 2, 0, 0, 0, 0, 0xd } }, &err));
+	must(tun_mac_of(FD + 3, &read, &err));
+	assert_int_equal(read.b[5], 0xd);
+	assert_int_equal(tun_netns(FD), tun_netns(FD + 1));
+	assert_int_equal(tun_netns(STDIN_FILENO), 0);
+	must(tun_drain(FD, &err));
+	assert_string_equal(tun_flag_name(IFF_TAP | IFF_PERSIST, 1), "persist");
+	assert_null(tun_flag_name(IFF_TAP | IFF_PERSIST, 2));
+}
+
+static int holds(void *unused)
+{
+	struct tun_holder *holders = NULL;
+	int n = 0, ours = 0;
+
+	(void)unused;
+	must(tun_holders(&arena, &holders, &n, &err));
+	for (int i = 0; i < n; i++)
+		if (holders[i].pid == getppid() && holders[i].netns == tun_netns(FD)) {
+			assert_string_equal(holders[i].state.name, "tap0");
+			assert_int_equal(holders[i].state.detached, ours == 1);
+			assert_true(tun_same(getppid(), holders[i].fd, getpid(), FD + ours));
+			assert_false(tun_same(getppid(), holders[i].fd, getpid(), FD + 1 - ours));
+			ours++;
+		}
+	return ours == 2 ? 0 : 1;
+}
+
+static void t15_who_holds_a_queue(void **state)
+{
+	struct spawned child;
+
+	(void)state;
+	must(tun_make(&(struct tun_make){ .name = "tap0", .queues = 2, .first_fd = FD }, &err));
+	must(tun_queue(FD + 1, false, &err));
+	must(spawn_fork(0, NULL, 0, holds, NULL, &child, &err));
+	assert_int_equal(testing_exit(&child), 0);
+}
+
 static void the_device_is_missing_or_closed(void **state)
 {
 	static char cases[][16] = { "missing", "no leave" };
@@ -321,6 +386,8 @@ int main(void)
 		TEST(detach_and_attach_twice),
 		TEST(a_guests_traces_are_wiped),
 		TEST(a_device_that_is_gone),
+		TEST(t15_queues_as_the_device_tells_them),
+		TEST(t15_who_holds_a_queue),
 		TEST(the_device_is_missing_or_closed),
 	};
 
