@@ -254,11 +254,14 @@ static int tap_new_vhost(const struct op_tap *tap, struct err *err)
 static int tap_visit(const struct op_tap *tap, const struct tun_settings *set, struct err *err)
 {
 	int r = tun_join(tap->name, tap->vnet_hdr, tap->fd, err);
+	struct err ignored;
 
 	if (r >= 0)
 		r = tun_mac(tap->fd, &tap->mac, err);
 	if (r >= 0)
 		r = tun_set(tap->fd, tap->queues, set, tap->persist, err);
+	if (r < 0)
+		(void)tap_let_go(tap->fd, &ignored);
 	return r < 0 ? r : tap_handoff(tap, err);
 }
 

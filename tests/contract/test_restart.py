@@ -376,6 +376,59 @@ nodes:
     assert first[2:] == [12, 2**31 - 1, 0] and first[1] == c.planned(made, "g:eth0")["mac"]
 
 
+HOLD = """
+import fcntl, os, struct, time
+fd = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(fd, c.TUNSETIFF, struct.pack("16sH22x", sys.argv[1].encode(),
+                                         c.IFF_TAP | c.IFF_NO_PI | c.IFF_VNET_HDR))
+print("held", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("handoff", ("name", "unattached"))
+def test_restart_is_tried_until_it_can_be(lab, handoff):
+    """Another has the guest's device by the time it is to start again: told; then it is let go."""
+    fd = ', "${eth0.fd}"' if handoff == "unattached" else ""
+    made = lab(f"""\
+bridges: {{lan: {{subnet: none}}}}
+nodes:
+  g:
+    kind: guest
+    netns: switch
+    restart: on-failure
+    command: [{c.PYTHON}, ./guest.py, "${{eth0.ifname}}"{fd}]
+    ready: {{console: READY, timeout: 20s}}
+    interfaces: {{eth0: {{bridge: lan, tap: {{handoff: {handoff}, vnet-hdr: on}}}}}}
+""")
+    c.guest_script(made, "guest.py", ATTACH)
+    c.guest_script(made, "hold.py", HOLD)
+    made.up("-q")
+    name = c.planned(made, "g:eth0")["name"]
+    space = next(s["args"]["fd"] for s in faultlab.steps(made) if s["op"] == "netns" and s["where"] == "switch")
+    argv = ["nsenter", f"--net=/proc/{faultlab.worker_of(made)}/fd/{space}", c.PYTHON,
+            made.file.parent / "hold.py", name]
+    for _ in range(4):  # on a busy machine it may come too late; then the next back-off is longer
+        end(made)
+        c.wait("it has ended", lambda: c.program(made, "g")["state"] == "restarting")
+        holder = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, text=True)
+        if holder.stdout.readline() == "held\n":
+            break
+        holder.wait()
+        c.wait("it runs", lambda: c.program(made, "g")["state"] == "running", 20)
+    with holder:
+        try:
+            c.wait("it was tried", lambda: "trouble" in c.program(made, "g"), 20)
+            assert "Device or resource busy" in c.program(made, "g")["trouble"]
+            assert c.program(made, "g")["state"] == "restarting"
+        finally:
+            holder.kill()
+    c.wait("it runs", lambda: c.program(made, "g")["state"] == "running", 30)
+    assert "trouble" not in c.program(made, "g")
+    c.wait("it has looked", lambda: len(seen(made)) >= 2)
+    assert seen(made)[-1] == seen(made)[0]
+
+
 QEMU = """\
 nodes:
   r1: {interfaces: {eth0: {ipv6: "fd09::1/64"}}}
