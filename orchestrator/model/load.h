@@ -11,6 +11,7 @@
 
 /* What a file may grow to: `for` and ${…} multiply. */
 #define LOAD_THINGS_MAX	  25000		     /* nodes and links */
+#define LOAD_IFACES_MAX	  25000		     /* interfaces of all nodes */
 #define LOAD_VALUES_MAX	  400000	     /* values of all of them, merged and replaced */
 #define LOAD_BYTES_MAX	  ((size_t)16 << 20) /* of text that ${…} made */
 #define LOAD_COMPARES_MAX 100000	     /* of names, for "did you mean" */
@@ -52,7 +53,7 @@ struct loader {
 	struct late *lates;
 	int n_lates, cap_lates;
 	const char *last_regex; /* that was found to be one */
-	int things, values, compares;
+	int things, ifaces, values, compares;
 	const size_t
 		*lines; /* where each line of the file begins; NULL until a place is looked for */
 	int n_lines;

@@ -90,6 +90,7 @@ struct iface *nodes_add_iface(struct loader *loader, struct node *node, const st
 	iface->name = name->s;
 	iface->pos = name->pos;
 	iface->node = node;
+	(void)load_count(loader, &loader->ifaces, 1, LOAD_IFACES_MAX, name->pos, "interfaces");
 	names_put(loader->arena, node->index, name->s)->thing = iface;
 	*ARENA_PUSH(loader->arena, node->ifaces, node->n_ifaces, node->cap_ifaces) = iface;
 	if (spec)

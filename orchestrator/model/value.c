@@ -344,8 +344,11 @@ int parse_commands(struct loader *loader, const struct field *field, const struc
 {
 	const struct tnode *const *items;
 	int n = field_items(&node, &items), r = 0;
-	struct command *v = arena_calloc(loader->arena, (size_t)n, sizeof *v);
+	struct command *v;
 
+	if (load_count(loader, &loader->values, n * 3, LOAD_VALUES_MAX, node->pos, "values"))
+		return -EINVAL;
+	v = arena_calloc(loader->arena, (size_t)n, sizeof *v);
 	for (int i = 0; i < n; i++) {
 		if (items[i]->kind == TNODE_SCALAR && *items[i]->s == '-') {
 			(void)load_error(loader, items[i]->pos, "%s: \"%s\" cannot be a command",

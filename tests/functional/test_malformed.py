@@ -118,6 +118,12 @@ SLOW = {
               + ", ".join(map(str, range(1, 4094, 2))) + "]}}}\n",
     "sub-interfaces": "nodes:\n  h:\n    interfaces:\n" + "".join(
         f"      e{i}: {{parent: e, vlan: {i % 4094 + 1}}}\n" for i in range(1700)),
+    "commands": "nodes:\n  h${i}: {for: {i: 1-24000}, exec: [" + "a, " * 12000 + "]}\n",
+    "links": "nodes:\n  h${i}: {for: {i: 1-160}}\nlinks:\n"
+             "- {for: {i: 1-155, j: 1-155}, endpoints: ['h${i}', 'h${j}']}\n",
+    "interfaces": "bridges: {" + ", ".join(f"b{i}: 10.{i}.0.0/16" for i in range(64))
+                  + "}\nnodes:\n  h${i}: {for: {i: 1-1023}, interfaces: {"
+                  + ", ".join(f"e{i}: b{i}" for i in range(64)) + "}}\n",
     "unquoted": "a: [" + "${" * 32000,
 }
 
