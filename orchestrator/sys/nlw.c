@@ -196,8 +196,12 @@ static void answer_words(const struct nlmsghdr *header, const struct nlmsgerr *e
 
 	if (!(header->nlmsg_flags & NLM_F_ACK_TLVS))
 		return;
-	if (!(header->nlmsg_flags & NLM_F_CAPPED)) /* the whole request lies in between */
-		skip += mnl_nlmsg_get_payload_len(&error->msg);
+	if (!(header->nlmsg_flags & NLM_F_CAPPED)) { /* the whole request lies in between */
+		len = mnl_nlmsg_get_payload_len(&error->msg);
+		if (len > mnl_nlmsg_get_payload_len(header) - skip)
+			return;
+		skip += len;
+	}
 	attr = mnl_nlmsg_get_payload_offset(header, skip);
 	for (; mnl_attr_ok(attr, (int)(end - (const char *)attr)); attr = mnl_attr_next(attr)) {
 		if (mnl_attr_get_type(attr) != NLMSGERR_ATTR_MSG)
@@ -231,6 +235,12 @@ static void answer_take(struct answers *answers, const struct nlmsghdr *header)
 	answers->last |= k == batch->n - 1;
 }
 
+/* libmnl's own check takes a length for a signed one. */
+static bool header_ok(const struct nlmsghdr *header, int left)
+{
+	return mnl_nlmsg_ok(header, left) && header->nlmsg_len <= (unsigned)left;
+}
+
 /* Reads one datagram. 1 read, 0 nothing there, or -errno. */
 static int answer_read(struct answers *answers, int fd)
 {
@@ -249,7 +259,7 @@ static int answer_read(struct answers *answers, int fd)
 	if (n < 0)
 		return -errno;
 	answers->lost |= (msg.msg_flags & MSG_TRUNC) != 0;
-	for (const struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left);
+	for (const struct nlmsghdr *h = (void *)buf; header_ok(h, left);
 	     h = mnl_nlmsg_next(h, &left))
 		answer_take(answers, h);
 	return 1;

@@ -2,10 +2,9 @@
 #include <stdint.h>
 
 #include "plan/plan.h"
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void judge(const uint8_t *data, size_t size)
 {
 	struct arena arena = ARENA_NONE;
 	struct assume assume = { 0 };
@@ -14,9 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct err err;
 
 	if (arena_init(&arena, (size_t)512 << 20, &err) < 0)
-		return 0;
+		return;
 	if (plan_decode(&arena, (const char *)data, size, &plan) == 0)
 		plan_print(plan, &assume, &out);
 	arena_free(&arena);
-	return 0;
 }

@@ -6,10 +6,9 @@
 
 #include "kind/kind.h"
 #include "plan/plan.h"
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void judge(const uint8_t *data, size_t size)
 {
 	struct arena arena = ARENA_NONE;
 	struct diags diags = { 0 };
@@ -23,14 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int fd = memfd_create("lab", MFD_CLOEXEC);
 
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size || arena_init(&arena, 0, &err) < 0)
-		return 0;
+		return;
 	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	if (lab_load(&arena, path, &options, &kinds, &diags, &lab, &err) == 0 &&
 	    plan_make(&arena, lab, &assume, &diags, &plan) == 0)
-		plan_print(plan, &assume, &out);
+		PRINT(plan, &assume, &out);
 	else
 		diag_print(&diags, &out);
 	arena_free(&arena);
 	(void)close(fd);
-	return 0;
 }

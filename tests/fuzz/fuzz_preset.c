@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "kind/kind.h"
 #include "plan/plan.h"
 
@@ -41,8 +42,6 @@ static void write_file(const char *path, const void *data, size_t size)
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
@@ -58,7 +57,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return atexit(clean);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void judge(const uint8_t *data, size_t size)
 {
 	struct arena arena = ARENA_NONE;
 	struct diags diags = { 0 };
@@ -71,12 +70,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	write_file(preset_path, data, size);
 	if (arena_init(&arena, 0, &err) < 0)
-		return 0;
+		return;
 	if (lab_load(&arena, lab_path, &options, &kinds, &diags, &lab, &err) == 0 &&
 	    plan_make(&arena, lab, &assume, &diags, &plan) == 0)
-		plan_print(plan, &assume, &out);
+		PRINT(plan, &assume, &out);
 	else
 		diag_print(&diags, &out);
 	arena_free(&arena);
-	return 0;
 }
