@@ -3,7 +3,7 @@
 #
 # In a test run each harness has the small count that it names, and CI_SECONDS at most. `./dev soak`
 # gives it a longer time (TAPNET_SOAK_SECONDS), the other count that it names, a seed
-# (TAPNET_SOAK_SEED) and a file for its figures (TAPNET_FIGURES), one line of JSON each.
+# (TAPNET_SEED) and a file for its figures (TAPNET_FIGURES), one line of JSON each.
 import json
 import os
 import random
@@ -20,7 +20,7 @@ import faultlab
 from conftest import Session, mounts, run_dir
 
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS", 0))
-SEED = int(os.environ.get("TAPNET_SOAK_SEED", 1))
+SEED = int(os.environ.get("TAPNET_SEED", 1))
 CI_SECONDS = 40.0  # of a harness in a test run, whatever its count
 LONGEST = 10.0  # no wait is longer, in seconds
 SETTLE = 0.1  # after a kill, at the 99th percentile, where the machine has nothing else to do
