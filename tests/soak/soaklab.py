@@ -21,7 +21,7 @@ from conftest import Session, mounts, run_dir
 
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS", 0))
 SEED = int(os.environ.get("TAPNET_SEED", 1))
-CI_SECONDS = 40.0  # of a harness in a test run, whatever its count
+CI_SECONDS = 60.0  # of a harness in a test run, whatever its count
 LONGEST = 10.0  # no wait is longer, in seconds
 SETTLE = 0.1  # after a kill, at the 99th percentile, where the machine has nothing else to do
 
@@ -51,9 +51,9 @@ def tiny(lab, binary, text=TINY):
     return made
 
 
-def runs(in_test, on_demand):
-    """Counts from 0: so often, or until the time is over."""
-    until = time.monotonic() + (SECONDS or CI_SECONDS)
+def runs(in_test, on_demand, share=1):
+    """Counts from 0: so often, or until the time is over, of which it has a share."""
+    until = time.monotonic() + (SECONDS or CI_SECONDS) / share
     for i in range(on_demand if SECONDS else in_test):
         if time.monotonic() > until:
             return

@@ -107,7 +107,7 @@ def grown(made, figures, rounds, plant=None):
 def test_up_and_down(lab, bin, hostbr, snapshot):
     made = soaklab.tiny(lab, bin)
     watch, figures = Watch(snapshot), Figures("up and down, all flat")
-    found = grown(made, figures, soaklab.runs(50, 10000))
+    found = grown(made, figures, soaklab.runs(50, 10000, 2))
     for _ in range(TRIES - 1):
         if not found:
             break
@@ -131,7 +131,7 @@ def test_at_rest(lab, bin, hostbr, snapshot):
     for _ in range(WARM_UP):
         asked(made)
     before = ours(made)
-    for _ in soaklab.runs(30, 5000):
+    for _ in soaklab.runs(30, 5000, 2):
         begin = time.monotonic()
         asked(made)
         figures.took(time.monotonic() - begin)

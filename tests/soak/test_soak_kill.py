@@ -43,7 +43,7 @@ def test_kill_at_every_step(lab, fault_bin, hostbr, snapshot):
     faults = [f"kill-{who}@{at}{after}" for who in WHO for at in range(1, n + 1)
               for after in ("", "+")]
     dice, watch, figures = soaklab.dice("steps"), Watch(snapshot), Figures("SIGKILL at every step")
-    for i in soaklab.runs(350, 15000):
+    for i in soaklab.runs(350, 15000, 2):
         if i % len(faults) == 0:
             dice.shuffle(faults)
         kill_at(made, faults[i % len(faults)], watch, figures)
@@ -114,7 +114,7 @@ def test_kill_at_any_time(lab, bin, hostbr, snapshot):
     made = soaklab.tiny(lab, bin)
     dice, watch, figures = soaklab.dice("any"), Watch(snapshot), Figures("SIGKILL at any time")
     typical = 0.05
-    for _ in soaklab.runs(150, 5000):
+    for _ in soaklab.runs(150, 5000, 2):
         typical = kill_once(made, dice, typical, watch, figures)
         figures.runs += 1
     figures.leak("end", watch.left(full=True))
