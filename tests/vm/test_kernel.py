@@ -4,7 +4,7 @@
 # How a test here is written: as any other of tests/. The fixtures of tests/conftest.py are there
 # (bin, run, lab, snapshot, the leak check), pytest runs as root, and each process of it has network
 # and mount namespaces of its own. What differs:
-#   - It runs in an emulated machine, about ten times slower than outside, on two cores: no limit
+#   - It runs in an emulated machine of one CPU, about ten times slower than outside: no limit
 #     below some seconds, and as few processes as will do (`ip -j` once and not in a loop).
 #     All of tests/vm together may take three minutes.
 #   - The kernel is the distribution's: modules are loaded when they are wanted; netem, vrf, VLANs,
