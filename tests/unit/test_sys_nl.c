@@ -629,8 +629,10 @@ static void put_filtering_bridge(const struct place *place)
 	nlb_bridge(&batch, 0,
 		   &(struct nlb_bridge){
 			   .name = "br", .ifindex = 200, .mac = &mac_a, .vlan_filtering = true });
-	if (flush(place->nl) == -EOPNOTSUPP)
+	if (flush(place->nl) == -EOPNOTSUPP) {
+		print_message("SKIP: no CONFIG_BRIDGE_VLAN_FILTERING (tests/vm has it)\n");
 		skip();
+	}
 	assert_int_equal(batch.out[0].code, 0);
 }
 
@@ -672,8 +674,10 @@ static void vlans_have_sub_interfaces(void **state)
 					       .vlan = 10,
 					       .mtu = 1400,
 					       .mac = &mac_a });
-	if (flush(place->nl) == -EOPNOTSUPP)
+	if (flush(place->nl) == -EOPNOTSUPP) {
+		print_message("SKIP: no module 8021q (tests/vm has it)\n");
 		skip();
+	}
 	seen = view();
 	assert_string_equal(nlr_link(&seen, 300)->kind, "vlan");
 	assert_int_equal(nlr_link(&seen, 300)->vlan, 10);

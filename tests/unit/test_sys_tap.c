@@ -876,8 +876,10 @@ static void t12_hash_of_a_short_frame(void **state)
 
 static const char *program(const char *name, char path[PATH_MAX])
 {
-	if (!programs)
+	if (!programs) {
+		print_message("SKIP: no clang to make an object file\n");
 		skip();
+	}
 	(void)snprintf(path, PATH_MAX, "%s/steer_%s.o", programs, name);
 	return path;
 }
