@@ -110,6 +110,46 @@ void strbuf_safe(struct strbuf *buf, const char *s, size_t len)
 	}
 }
 
+/* What str_char() refuses begins with. *ret_code: its code point, U+FFFD for what is no UTF-8. */
+static size_t refused_char(const char *text, unsigned *ret_code)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	if (s[0] < 0x80) {
+		*ret_code = s[0];
+		return 1;
+	}
+	if (s[0] == 0xc2 && (s[1] & 0xc0) == 0x80) {
+		*ret_code = s[1];
+		return 2;
+	}
+	if (s[0] == 0xe2 && s[1] == 0x80 && (s[2] & 0xc0) == 0x80) {
+		*ret_code = 0x2000u | (s[2] & 0x3fu);
+		return 3;
+	}
+	*ret_code = 0xfffd;
+	return 1;
+}
+
+void strbuf_json(struct strbuf *buf, const char *json)
+{
+	const char *from = json;
+	unsigned code;
+
+	while (*json) {
+		size_t n = *json == '\n' ? 1 : str_char(json, strnlen(json, 4));
+
+		json += n;
+		if (n)
+			continue;
+		strbuf_add(buf, from, (size_t)(json - from));
+		json += refused_char(json, &code);
+		strbuf_printf(buf, "\\u%04x", code);
+		from = json;
+	}
+	strbuf_add(buf, from, (size_t)(json - from));
+}
+
 bool str_eq(const char *a, const char *b)
 {
 	return a == b || (a && b && strcmp(a, b) == 0);

@@ -28,6 +28,8 @@ void strbuf_free(struct strbuf *buf);
 /* Appends s with every byte that a terminal could obey (controls, DEL, invalid UTF-8) written as
  * \xNN. Anything that came from a file, a guest or the kernel is shown through this. */
 void strbuf_safe(struct strbuf *buf, const char *s, size_t len);
+/* The same for JSON, in its own escapes: what is in its strings may come from anywhere. */
+void strbuf_json(struct strbuf *buf, const char *json);
 
 /* Bytes of the well-formed, printable UTF-8 character at s, or 0. */
 size_t str_char(const char *s, size_t left);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "base/fd.h"
 #include "cli/cli.h"
 
 const struct opt no_opts[] = { { 0 } };
@@ -36,24 +37,42 @@ void cli_usage(const struct verb *verb, bool to_stderr)
 		(void)fprintf(out, "\n%s", verb->more);
 }
 
-void cli_complain(const char *fmt, ...)
+static void say(FILE *to, const char *before, bool end, const char *fmt, va_list ap)
+	PRINTF_LIKE(4, 0);
+static void say(FILE *to, const char *before, bool end, const char *fmt, va_list ap)
 {
 	struct strbuf safe autostr = STRBUF_INIT;
-	char text[4096];
-	va_list ap;
+	char *text autofree = NULL;
 
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	for (const char *line = text; *line;) {
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	for (const char *line = text; line && *line;) {
 		size_t len = strcspn(line, "\n");
 
 		strbuf_safe(&safe, line, len);
-		strbuf_puts(&safe, "\n");
+		strbuf_puts(&safe, line[len] || end ? "\n" : "");
 		line += len + (line[len] == '\n');
 	}
 	(void)fflush(stdout);
-	(void)fprintf(stderr, "tapnet-lab: %s", safe.text);
+	(void)fprintf(to, "%s%s", before, safe.text);
+}
+
+void cli_say(FILE *to, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(to, "", false, fmt, ap);
+	va_end(ap);
+}
+
+void cli_complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(stderr, "tapnet-lab: ", true, fmt, ap);
+	va_end(ap);
 }
 
 void cli_error(const struct err *err)

@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "model/lab.h"
 #include "plan/plan.h"
@@ -62,6 +63,8 @@ int64_t args_duration(struct args *args);
 void cli_usage(const struct verb *verb, bool to_stderr);
 /* tapnet-lab: …: to stderr, made safe for terminals. */
 void cli_complain(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* To a terminal, perhaps: made safe for it, too. */
+void cli_say(FILE *to, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void cli_error(const struct err *err);
 bool cli_colour(int fd);
 

@@ -126,7 +126,7 @@ static int gc_one(const char *name, void *arg)
 		cli_complain("%s: %s", name, problems.text);
 		*worst = EXIT_LEFT;
 	} else if (r > 0) {
-		(void)printf("%s: undone: %s\n", name, words.len ? words.text : "nothing");
+		cli_say(stdout, "%s: undone: %s\n", name, words.len ? words.text : "nothing");
 	}
 	return 0;
 }

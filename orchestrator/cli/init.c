@@ -199,7 +199,7 @@ static bool copy_hook(const struct examples *examples, const char *path, bool fo
 		return false;
 	}
 	if (!force && access(path, F_OK) == 0) {
-		(void)fprintf(stderr, "%s is there already, and stays\n", path);
+		cli_say(stderr, "%s is there already, and stays\n", path);
 		return true;
 	}
 	return write_file(path, st.st_mode & 0777, force, &text);

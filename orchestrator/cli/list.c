@@ -91,13 +91,16 @@ int verb_list(const struct verb *verb, int argc, char **argv)
 	if (json)
 		listing.json = json_object_new_array();
 	r = labdir_each(list_one, &listing, &err);
+	if (json) {
+		strbuf_json(&listing.text,
+			    json_object_to_json_string_ext(listing.json,
+							   JSON_C_TO_STRING_PRETTY |
+								   JSON_C_TO_STRING_NOSLASHESCAPE));
+		strbuf_puts(&listing.text, "\n");
+	}
 	if (r < 0)
 		cli_error(&err);
-	else if (json)
-		(void)printf("%s\n", json_object_to_json_string_ext(
-					     listing.json, JSON_C_TO_STRING_PRETTY |
-								   JSON_C_TO_STRING_NOSLASHESCAPE));
-	else if (listing.n)
+	else if (json || listing.n)
 		(void)fputs(listing.text.text, stdout);
 	else
 		cli_complain("no lab is up");

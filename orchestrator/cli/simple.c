@@ -68,9 +68,9 @@ int verb_validate(const struct verb *verb, int argc, char **argv)
 		return r;
 	r = cli_load(&choice.load, &loaded);
 	if (r == 0)
-		(void)printf("%s: fine: %d node%s, %d step%s\n", loaded.lab->file,
-			     loaded.lab->n_nodes, loaded.lab->n_nodes == 1 ? "" : "s",
-			     loaded.plan->n_steps, loaded.plan->n_steps == 1 ? "" : "s");
+		cli_say(stdout, "%s: fine: %d node%s, %d step%s\n", loaded.lab->file,
+			loaded.lab->n_nodes, loaded.lab->n_nodes == 1 ? "" : "s",
+			loaded.plan->n_steps, loaded.plan->n_steps == 1 ? "" : "s");
 	return r;
 }
 

@@ -237,13 +237,14 @@ static void tap_line(const struct view *view, const struct plan_iface *iface, st
 static void problem_line(const struct problem *problem, struct strbuf *out)
 {
 	strbuf_puts(out, "    ! ");
-	if (*problem->where)
-		strbuf_printf(out, "%s  ", problem->where);
-	strbuf_puts(out, "plan: ");
+	strbuf_safe(out, problem->where, strlen(problem->where));
+	strbuf_puts(out, *problem->where ? "  plan: " : "plan: ");
 	strbuf_safe(out, problem->plan, strlen(problem->plan));
 	strbuf_puts(out, "   kernel: ");
 	strbuf_safe(out, problem->kernel, strlen(problem->kernel));
-	strbuf_printf(out, "   %s\n", problem->remedy);
+	strbuf_puts(out, "   ");
+	strbuf_safe(out, problem->remedy, strlen(problem->remedy));
+	strbuf_puts(out, "\n");
 }
 
 static void problems_of(const struct view *view, const char *of, struct strbuf *out)

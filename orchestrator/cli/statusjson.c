@@ -267,9 +267,9 @@ int status_json(const struct status *status, struct strbuf *out)
 		json_object_array_add(problems, problem(&dead));
 	json_object_object_add(o, "nodes", nodes);
 	json_object_object_add(o, "problems", problems);
-	strbuf_printf(out, "%s\n",
-		      json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-								JSON_C_TO_STRING_NOSLASHESCAPE));
+	strbuf_json(out, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+								   JSON_C_TO_STRING_NOSLASHESCAPE));
+	strbuf_puts(out, "\n");
 	json_object_put(o);
 	return out->failed ? -ENOMEM : 0;
 }

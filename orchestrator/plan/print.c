@@ -185,7 +185,7 @@ int plan_print_json(const struct plan *plan, const struct assume *assume, struct
 	for (int i = 0; i < plan->n_steps; i++)
 		json_object_array_add(steps, json_step(plan, i));
 	json_object_object_add(root, "steps", steps);
-	strbuf_puts(out, json_object_to_json_string_ext(
+	strbuf_json(out, json_object_to_json_string_ext(
 				 root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
 	strbuf_puts(out, "\n");
 	json_object_put(root);
