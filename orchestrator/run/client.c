@@ -3,18 +3,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "run/control.h"
 
+#define CONNECT_S 5
+
 int control_connect(const struct labdir *dir, struct err *err)
 {
 	autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
+	const struct timeval limit = { .tv_sec = CONNECT_S };
+
 	(void)snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/control", dir->fd);
+	if (fd >= 0) /* of a queue that is full: the worker is suspended, or flooded */
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
 		return err_sys(err, -errno, "cannot reach the lab %s", dir->name);
 	return take_fd(&fd);

@@ -14,6 +14,8 @@
 #include "run/loop.h"
 #include "sys/spawn.h"
 
+#define SILENT_MS 300 /* who connects asks at once */
+
 static bool answer_fds(const struct client *client, struct json_object *answer, const int *fds,
 		       int n_fds)
 {
@@ -250,6 +252,8 @@ static bool dispatch(struct loop *loop, struct client *client, struct json_objec
 		json_object_object_get_ex(request, "node", &o) ? json_object_get_string(o) : "";
 	const struct plan_node *node;
 
+	if (client - loop->clients >= CLIENTS_MAX - CLIENTS_SPARE && !str_eq(what, "down"))
+		return refuse(client, "too many others are connected to it: try again");
 	if (str_eq(what, "status"))
 		return do_status(loop, client, request);
 	if (str_eq(what, "space"))
@@ -287,6 +291,7 @@ bool control_message(struct loop *loop, struct client *client)
 			(void)!write(client->console->master, data, (size_t)n);
 		return true;
 	}
+	client->silent_ms = 0;
 	data[n] = '\0';
 	tokener = json_tokener_new_ex(4);
 	request = tokener ? json_tokener_parse_ex(tokener, data, (int)n) : NULL;
@@ -297,9 +302,27 @@ bool control_message(struct loop *loop, struct client *client)
 	return keep;
 }
 
+/* A free place; else that of who has been silent for longest, if that is long enough. */
+static struct client *client_place(struct loop *loop)
+{
+	struct client *silent = NULL;
+
+	for (struct client *c = loop->clients; c < loop->clients + CLIENTS_MAX; c++) {
+		if (c->fd < 0)
+			return c;
+		if (c->silent_ms && (!silent || c->silent_ms < silent->silent_ms))
+			silent = c;
+	}
+	if (!silent || io_now_ms() - silent->silent_ms < SILENT_MS)
+		return NULL;
+	fd_closep(&silent->fd);
+	return silent;
+}
+
 bool control_accept(struct loop *loop)
 {
 	autofd int fd = accept4(loop->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *place;
 	struct ucred peer;
 	socklen_t len = sizeof peer;
 
@@ -308,10 +331,8 @@ bool control_accept(struct loop *loop)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
 	    (peer.uid != 0 && peer.uid != loop->owner))
 		return true;
-	for (int i = 0; i < CLIENTS_MAX; i++)
-		if (loop->clients[i].fd < 0) {
-			loop->clients[i] = (struct client){ .fd = take_fd(&fd) };
-			return true;
-		}
+	place = client_place(loop);
+	if (place)
+		*place = (struct client){ .fd = take_fd(&fd), .silent_ms = io_now_ms() };
 	return true;
 }

@@ -5,7 +5,8 @@
  * "attach": 0 | 1} for a planned fd (controltap.h). Lists come in pieces: "more_from" is asked for
  * with "from". Answers have "error" when something is wrong,
  * and the fds of "enter" and "space" beside them (SCM_RIGHTS). A message has at most CONTROL_BYTES.
- * Only the lab's owner and root are answered.
+ * Only the lab's owner and root are answered. Who connects and asks nothing gives its place up to
+ * the next; when all places are taken by those who asked, others are told so, but for "down".
  */
 #ifndef TAPNET_RUN_CONTROL_H
 #define TAPNET_RUN_CONTROL_H

@@ -11,10 +11,12 @@
 #include "op/proc.h"
 #include "run/journal.h"
 
-#define CLIENTS_MAX 64
+#define CLIENTS_MAX   64
+#define CLIENTS_SPARE 8 /* of these: for those who come when the others are taken */
 
 struct client {
 	int fd;		      /* -1: free */
+	int64_t silent_ms;    /* since when it has asked nothing, of io_now_ms(); 0: it asked */
 	struct proc *console; /* attached to this one's terminal, NULL */
 	struct proc *restart; /* waits until this one runs again, NULL */
 };
