@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -76,6 +77,12 @@ int main(int argc, char **argv)
 
 	if (fill_stdio() < 0)
 		return EXIT_UNABLE;
+	if (getauxval(AT_SECURE) || geteuid() != getuid() || getegid() != getgid()) {
+		cli_complain(
+			"it is not made to be setuid or setgid, or to have capabilities of its "
+			"own: let sudo start it");
+		return EXIT_UNABLE;
+	}
 	(void)signal(SIGPIPE, SIG_IGN); /* `up | head` is no reason to give the lab up */
 	if (argc < 2 || str_eq(argv[1], "-h") || str_eq(argv[1], "--help"))
 		return verb_help(NULL, 1, argv) || argc < 2 ? EXIT_INVALID : EXIT_FINE;

@@ -12,12 +12,13 @@
 
 #define SETS_MAX 64
 
-enum { RUN_NAME, RUN_SET, RUN_TIMEOUT, RUN_TTL, RUN_ASSUME };
+enum { RUN_NAME, RUN_SET, RUN_TIMEOUT, RUN_TTL, RUN_TRUST, RUN_ASSUME };
 const struct opt run_opts[] = {
 	{ "name", 'n', "NAME", "another name for the lab" },
 	{ "set", 's', "VAR=VALUE", "a variable of the file" },
 	{ "timeout", 't', "TIME", "for the whole way up (10m)" },
 	{ "ttl", 0, "TIME", "end it all after this time" },
+	{ "trust-hooks", 0, NULL, "run hook scripts although others can write them" },
 	{ "assume", 0, "ANSWER", "of this machine: kvm=yes or no, vhost=yes or no" },
 	{ 0 },
 };
@@ -38,6 +39,8 @@ static bool run_options(struct args *args, struct live_options *options, const c
 			options->timeout_ms = args_duration(args);
 		else if (o == RUN_TTL)
 			options->ttl_ms = args_duration(args);
+		else if (o == RUN_TRUST)
+			options->trust_hooks = true;
 		else if (o == RUN_ASSUME)
 			args->bad = !cli_assume(&options->load.assume, args->value);
 	}

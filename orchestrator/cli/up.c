@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ enum {
 	UP_REPLACE,
 	UP_TTL,
 	UP_QUIET,
+	UP_TRUST,
 	UP_ASSUME
 };
 const struct opt up_opts[] = {
@@ -42,6 +44,7 @@ const struct opt up_opts[] = {
 	{ "replace", 0, NULL, "if it is up from another plan: down first" },
 	{ "ttl", 0, "TIME", "take it down by itself after this time" },
 	{ "quiet", 'q', NULL, "no summary" },
+	{ "trust-hooks", 0, NULL, "run hook scripts although others can write them" },
 	{ "assume", 0, "ANSWER", "of this machine: kvm=yes or no, vhost=yes or no" },
 	{ 0 },
 };
@@ -77,9 +80,10 @@ static const char *absolute(struct arena *arena, const struct loaded *loaded)
 	return arena_printf(arena, "%s/%s", loaded->lab->dir, base ? base + 1 : loaded->lab->file);
 }
 
-static struct journal_meta meta_of(struct loaded *loaded)
+static struct journal_meta meta_of(struct loaded *loaded, bool trust_hooks)
 {
 	struct rlimit files;
+	struct stat st;
 	struct journal_meta meta = {
 		.name = loaded->lab->name.s,
 		.file = absolute(&loaded->arena, loaded),
@@ -87,8 +91,11 @@ static struct journal_meta meta_of(struct loaded *loaded)
 		.uid = getuid(),
 		.created = (uint32_t)time(NULL),
 		.file_sum = loaded->sum,
+		.trust_hooks = trust_hooks,
 	};
 
+	if (stat(meta.file, &st) == 0)
+		meta.owner_uid = st.st_uid;
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		meta.nofile = files.rlim_cur < UINT32_MAX ? (uint32_t)files.rlim_cur : 0;
 	whitelist(&loaded->arena, &meta);
@@ -277,23 +284,21 @@ static void show_error(const struct live *live, const struct report *report)
 		*rest++ = '\0';
 	cli_complain("%s: %s", live->request.plan->lab, text);
 	if (report->line)
-		(void)fprintf(stderr, "  %s:%d:%d\n", live->request.meta.file, report->line,
-			      report->col);
+		cli_say(stderr, "  %s:%d:%d\n", live->request.meta.file, report->line, report->col);
 	if (rest && *rest)
-		(void)fprintf(stderr, "%s\n", rest);
+		cli_say(stderr, "%s\n", rest);
 }
 
 static void show_undone(const struct live *live, const struct report *report)
 {
 	if (report->value) {
-		(void)fprintf(stderr, "  not all could be undone: %.*s", (int)report->len,
-			      report->text);
+		cli_say(stderr, "  not all could be undone: %.*s", (int)report->len, report->text);
 		return;
 	}
 	if (!report->len)
 		return;
-	(void)fprintf(stderr, "  undone: %.*s; logs kept: %s.failed\n", (int)report->len,
-		      report->text, live->dir.path);
+	cli_say(stderr, "  undone: %.*s; logs kept: %s.failed\n", (int)report->len, report->text,
+		live->dir.path);
 	if (!live->stopping)
 		(void)fprintf(stderr, "  `up --keep` leaves a failed lab standing; then: shell, "
 				      "console, logs, down\n");
@@ -380,7 +385,7 @@ int live_start(const struct live_options *options, struct live *live)
 		return r;
 	live->request = (struct up_request){
 		.plan = live->loaded.plan,
-		.meta = meta_of(&live->loaded),
+		.meta = meta_of(&live->loaded, options->trust_hooks),
 		.timeout_ms = options->timeout_ms ? options->timeout_ms : UP_TIMEOUT_MS,
 		.ttl_ms = options->ttl_ms,
 		.keep = options->keep,
@@ -388,8 +393,7 @@ int live_start(const struct live_options *options, struct live *live)
 	};
 	if (run_host(live->request.plan, &err) < 0) {
 		if (err.line)
-			(void)fprintf(stderr, "%s:%d:%d: ", live->request.meta.file, err.line,
-				      err.col);
+			cli_say(stderr, "%s:%d:%d: ", live->request.meta.file, err.line, err.col);
 		cli_error(&err);
 		return (int)err.status;
 	}
@@ -507,6 +511,9 @@ static int up_options(struct args *args, struct live_options *options)
 			break;
 		case UP_QUIET:
 			options->quiet = true;
+			break;
+		case UP_TRUST:
+			options->trust_hooks = true;
 			break;
 		case UP_ASSUME:
 			args->bad = !cli_assume(&options->load.assume, args->value);

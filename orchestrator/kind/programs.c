@@ -42,15 +42,36 @@ static uint32_t hook_fds(const struct hook *hook, const struct dev *guest)
 	return hook->fds == HOOK_FDS_ALL ? guest->queues : 1;
 }
 
-/* argv[1] is the device's name: of the argv, or of a string that is nothing but a program's path;
+/* A string of plain words, of which the first is a path, is a program's and needs no shell. */
+static struct command hook_words(struct planner *planner, const struct command *command)
+{
+	struct command out = { .pos = command->pos };
+	char *rest, *word;
+	int cap = 0;
+
+	if (!command->shell || strpbrk(command->argv[2].s, "\n|&;<>()$`\\\"'*?[#~=%!{}"))
+		return *command;
+	word = strtok_r(arena_strdup(planner->arena, command->argv[2].s), " \t", &rest);
+	if (!word || !strchr(word, '/'))
+		return *command;
+	for (; word; word = strtok_r(NULL, " \t", &rest))
+		*ARENA_PUSH(planner->arena, out.argv, out.argc, cap) =
+			(struct text){ .s = word, .pos = command->argv[2].pos };
+	return out;
+}
+
+/* argv[1] is the device's name: of the argv, or of a string that is nothing but a program's name;
  * to any other string it is $1. */
 static struct command hook_command(struct planner *planner, const struct command *command,
 				   const char *ifname)
 {
 	struct text word = { .s = ifname, .pos = command->pos };
-	struct command out = *command;
+	struct command out = hook_words(planner, command);
 	int at = 1;
 
+	if (command->shell && !out.shell && out.argc > 1)
+		return out;
+	out = *command;
 	out.argv = arena_calloc(planner->arena, (size_t)command->argc + 2, sizeof *out.argv);
 	memcpy(out.argv, command->argv, (size_t)command->argc * sizeof *out.argv);
 	if (command->shell && !strpbrk(command->argv[2].s, " \t\n|&;<>()$`\\\"'*?[#~=%!{}")) {
@@ -74,10 +95,11 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 	struct strbuf fds __attribute__((cleanup(strbuf_free))) = STRBUF_INIT;
 	const char *env[7] = { arena_printf(arena, "TAPNET_LAB=%s", planner->plan->lab),
 			       arena_printf(arena, "TAPNET_EVENT=%s", event) };
-	struct command command = hook->command;
+	struct command command;
+	struct program program;
 	int n = 2;
 
-	if (!command.argc)
+	if (!hook->command.argc)
 		return (struct program){ 0 };
 	if (owner->node)
 		env[n++] = arena_printf(arena, "TAPNET_NODE=%s", owner->node->name);
@@ -91,8 +113,12 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 		env[n++] = arena_printf(arena, "TAPNET_IFNAME=%s", ifname);
 		env[n++] = arena_printf(arena, "TAPNET_FDS=%s", fds.text);
 		command = hook_command(planner, &hook->command, ifname);
+	} else {
+		command = hook_words(planner, &hook->command);
 	}
-	return late_program(planner, owner->node, &command, &hook->env, env);
+	program = late_program(planner, owner->node, &command, &hook->env, env);
+	program.user = hook->user.s;
+	return program;
 }
 
 static void hook_step(struct planner *planner, const struct hook_owner *owner,
@@ -321,6 +347,7 @@ static void service_start(struct planner *planner, struct planned_node *planned,
 		both.v[both.n++] = service->env.v[i];
 	args.program = late_program(planner, node, &service->command, &both,
 				    env_of(planner, node->name, NULL));
+	args.program.user = service->user.s ? service->user.s : node->user.s;
 	planned->service_steps[s] =
 		(int)planner_step(planner, OP_PROC, planned->space,
 				  arena_printf(planner->arena, "%s.%s", node->name, service->name),
@@ -410,6 +437,7 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 			   env_of(planner, node->name, NULL));
 	args.program.env = env.env;
 	args.program.n_env = env.n_env;
+	args.program.user = node->user.s;
 	for (int i = 0; i < planned->n_devs; i++)
 		for (unsigned q = 0;
 		     q < planned->devs[i]->queues && planned->devs[i]->guest_fd >= 0; q++)

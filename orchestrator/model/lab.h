@@ -59,6 +59,7 @@ struct hook {
 	unsigned timeout_ms;
 	enum hook_fds fds;
 	struct pairs env;
+	struct text user; /* s NULL: the caller */
 	struct pos pos;
 };
 
@@ -204,6 +205,7 @@ struct service {
 	struct text *wait_for; /* services of the same node, or nodes */
 	int n_wait_for;
 	enum restart restart;
+	struct text user; /* s NULL: the node's */
 };
 
 /* What a `kind:` of node is to the loader: its own keys beside those of every node. */
@@ -238,6 +240,7 @@ struct node {
 	void *spec; /* kind->spec_size bytes */
 	bool forward;
 	struct pairs sysctls, env;
+	struct text user;      /* of its guest or services; s NULL: the caller */
 	struct iface **ifaces; /* in the order of their first mention */
 	int n_ifaces, cap_ifaces;
 	struct route *routes;

@@ -151,6 +151,7 @@ PARSE_FN(parse_subnets);
 PARSE_FN(parse_pool);
 PARSE_FN(parse_routes);
 PARSE_FN(parse_env);
+PARSE_FN(parse_user);
 PARSE_FN(parse_sysctls);
 PARSE_FN(parse_ready);
 PARSE_FN(parse_device);

@@ -317,6 +317,28 @@ int parse_env(struct loader *loader, const struct field *field, const struct tno
 	return r;
 }
 
+/* Whether this host has it is not the file's business. */
+int parse_user(struct loader *loader, const struct field *field, const struct tnode *node,
+	       void *value)
+{
+	const struct text *text = value;
+	const char *s, *colon;
+	size_t len;
+	int r = parse_text(loader, field, node, value);
+
+	if (r < 0)
+		return r;
+	s = text->s;
+	colon = strchr(s, ':');
+	len = strspn(s, NAME_CHARS "._-:");
+	if (s[len] || *s == '-' || *s == ':' || (colon && (!colon[1] || strchr(colon + 1, ':'))))
+		return load_error(loader, node->pos,
+				  "\"%s\" is no user: write NAME, NAME:GROUP, or "
+				  "numbers",
+				  load_shown(loader, s));
+	return 0;
+}
+
 /* Below /proc/sys/net only: all else belongs to the host. */
 static bool sysctl_fine(const char *key)
 {

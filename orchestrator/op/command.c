@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "op/program.h"
 #include "sys/ns.h"
+#include "sys/trust.h"
 #include "sys/tun.h"
 
 #define SAY_MAX ((size_t)64 << 10)
@@ -41,9 +42,11 @@ static int exec_apply(struct ctx *ctx, uint32_t i, struct err *err)
 	const struct op_exec *exec = ctx_step(ctx, i)->args;
 	autofd int pidfd = ctx_cell(ctx, exec->cell_step, err);
 	off_t from = 0;
-	struct spawn spawn = {
-		.cell = pidfd, .netns = -1, .mntns = -1, .mark = &ctx->slots[i].mark
-	};
+	struct spawn spawn = { .cell = pidfd,
+			       .netns = -1,
+			       .mntns = -1,
+			       .rights = RIGHTS_NODE,
+			       .mark = &ctx->slots[i].mark };
 	int r;
 
 	if (pidfd < 0)
@@ -86,6 +89,22 @@ static const struct rec hook_table[] = {
 	REC_END,
 };
 
+/* Of a hook that is a file. Root runs none that others could have written; fd -1: it goes by name. */
+static int hook_open(const struct ctx *ctx, const struct program *program, struct trusted *ret,
+		     struct err *err)
+{
+	char *name autofree = NULL;
+
+	*ret = TRUSTED_NONE;
+	if (geteuid() != 0 || ctx->trust_hooks || !program->argc ||
+	    !strchr(program->argv[0], '/') || program_name(program) != program->argv[0]) /* sh -c */
+		return 0;
+	name = program_expand(ctx, program->argv[0]);
+	if (!name)
+		return err_sys(err, -ENOMEM, "no memory for a path");
+	return trust_open(ctx->dir, name, ctx->owner_uid, ret, err);
+}
+
 /* Runs in the step's space; of the host's nothing else is changed for it. fresh: an empty network
  * namespace instead, since the lab's is gone. */
 static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, uint32_t timeout_ms,
@@ -97,6 +116,7 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 	const char *more[] = { gone >= 0 ? "TAPNET_GONE=1" : NULL, NULL };
 	bool node = step->space > SPACE_SWITCH;
 	bool down = program == &hook->down;
+	struct trusted file autotrusted = TRUSTED_NONE;
 	struct tun_state tap;
 	struct err ignored;
 	off_t from;
@@ -112,6 +132,7 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 		.fresh_sys = step->space != SPACE_HOST,
 		.fds = fds,
 		.n_fds = hook->fd >= 0 && ctx->have_fds ? (int)n_fds : 0,
+		.rights = step->space == SPACE_HOST ? RIGHTS_HELD : RIGHTS_NODE,
 		.cwd_optional = down, /* the lab's folder may be gone by then */
 		.mark = &ctx->slots[i].mark,
 	};
@@ -123,7 +144,10 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 	if (hook->fd >= 0 && ctx->have_fds && tun_state(hook->fd, &tap, &ignored) == 0)
 		ctx->ifname = tap.name;
 	ctx->slots[i].mark = (struct spawn_mark){ 0 };
-	r = program_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
+	r = hook_open(ctx, program, &file, err);
+	spawn.file = file.file.fd >= 0 ? &file.file : NULL;
+	if (r == 0)
+		r = program_run(ctx, &spawn, program, hook->log, timeout_ms, &from, err);
 	ctx->ifname = NULL;
 	return r;
 }
@@ -131,8 +155,11 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 static int hook_apply(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_hook *hook = ctx_step(ctx, i)->args;
-	int r;
+	struct trusted down autotrusted = TRUSTED_NONE;
+	int r = hook_open(ctx, &hook->down, &down, err);
 
+	if (r == -EPERM) /* what nobody may undo is not done; a file that is not there may come */
+		return err_wrap(err, "down hook \"%s\"", program_name(&hook->down));
 	if (!hook->up.argc)
 		return 0;
 	r = hook_run(ctx, i, &hook->up, hook->up_timeout_ms, hook->up_fds, -1, err);

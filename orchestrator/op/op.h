@@ -58,6 +58,8 @@ struct ctx {
 	const char *run;    /* path of the run directory */
 	int run_fd;
 	const char *const *env; /* the whitelisted part of the caller's environment */
+	uint32_t owner_uid;	/* of the lab file */
+	bool trust_hooks;	/* whoever can write them */
 	uint32_t nofile;	/* soft limit on open files that programs get: the caller's own */
 	int host_net;		/* the namespace we came from */
 	int guardian;		/* pidfd; -1 coming down */

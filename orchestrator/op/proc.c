@@ -227,8 +227,9 @@ static int proc_spawn(struct ctx *ctx, struct proc *proc, struct err *err)
 					 : -1,
 			.mntns = -1,
 			.nofile = ctx->nofile,
-			.uid = -1,
-			.gid = -1,
+			.uid = program.uid,
+			.gid = program.gid,
+			.rights = RIGHTS_NODE,
 			.mark = &ctx->slots[proc->step].mark,
 		},
 		&proc->spawned, err);

@@ -12,14 +12,17 @@
 
 #include "base/fd.h"
 #include "base/io.h"
+#include "op/user.h"
 
 #define LAST_LINES 3
 #define EXEC_MS	   10000 /* a program is executed well within this */
 #define KILL_MS	   2000	 /* a killed process is gone well within this */
+#define USER_WORD  300
 
 const struct rec program_table[] = {
 	REC_LIST(struct program, argv, argc),
 	REC_LIST(struct program, env, n_env),
+	REC(REC_STR, struct program, user),
 	REC_END,
 };
 
@@ -83,18 +86,45 @@ static size_t strs_count(const char *const *strs)
 	return n;
 }
 
+/* The numbers of its user, and "K=V" of who that is, in place of the caller's. */
+static int fill_user(const struct program *program, struct started_program *out,
+		     char words[3][USER_WORD], const char *env[4], struct err *err)
+{
+	struct user user;
+	int r = user_find(program->user, &user, err);
+
+	if (r < 0)
+		return r;
+	out->uid = user.uid;
+	out->gid = user.gid;
+	if (!user.name)
+		return 0;
+	(void)snprintf(words[0], USER_WORD, "HOME=%s", user.home);
+	(void)snprintf(words[1], USER_WORD, "USER=%s", user.name);
+	(void)snprintf(words[2], USER_WORD, "LOGNAME=%s", user.name);
+	for (int i = 0; i < 3; i++)
+		env[i] = words[i];
+	return 0;
+}
+
 int program_fill(const struct ctx *ctx, const struct program *program, const char *const *more_env,
 		 struct started_program *ret_program, struct err *err)
 {
-	size_t room = strs_count(ctx->env) + (size_t)program->n_env + strs_count(more_env) + 1,
-	       n = 0;
-	const char *const *sources[] = { ctx->env, program->env, more_env };
+	char words[3][USER_WORD];
+	const char *user_env[4] = { NULL };
+	size_t n = 0, room = strs_count(ctx->env) + COUNT(user_env) + (size_t)program->n_env +
+			     strs_count(more_env) + 1;
+	const char *const *sources[] = { ctx->env, user_env, program->env, more_env };
 	bool failed = false;
 
 	*ret_program = (struct started_program){
 		.argv = calloc((size_t)program->argc + 1, sizeof(char *)),
 		.env = calloc(room, sizeof(char *)),
+		.uid = -1,
+		.gid = -1,
 	};
+	if (program->user && fill_user(program, ret_program, words, user_env, err) < 0)
+		return err->code;
 	if (!ret_program->argv || !ret_program->env)
 		return err_sys(err, -ENOMEM, "cannot start %s", program_name(program));
 	for (int i = 0; i < program->argc && !failed; i++)
@@ -227,7 +257,8 @@ int program_run(struct ctx *ctx, struct spawn *spawn, const struct program *prog
 	spawn->cwd = ctx->dir;
 	spawn->in = spawn->tty = -1;
 	spawn->out = spawn->err = log;
-	spawn->uid = spawn->gid = -1;
+	spawn->uid = filled.uid;
+	spawn->gid = filled.gid;
 	spawn->die_with_parent = true;
 	spawn->nofile = ctx->nofile;
 	r = spawn_start(spawn, &spawned, err);

@@ -11,6 +11,7 @@ char *program_expand(const struct ctx *ctx, const char *s);
  * the heap: program_free(). */
 struct started_program {
 	char **argv, **env;
+	int64_t uid, gid; /* -1: the caller's */
 };
 int program_fill(const struct ctx *ctx, const struct program *program, const char *const *more_env,
 		 struct started_program *ret_program, struct err *err);

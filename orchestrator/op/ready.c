@@ -104,6 +104,7 @@ static int try_exec(struct ctx *ctx, uint32_t i, int64_t deadline, struct err *e
 			.nofile = ctx->nofile,
 			.uid = -1,
 			.gid = -1,
+			.rights = RIGHTS_NODE,
 		},
 		&spawned, err);
 	if (r < 0)

@@ -116,6 +116,7 @@ struct program {
 	int argc;
 	const char **env; /* beside the whitelist: "K=V" */
 	int n_env;
+	const char *user; /* "NAME" or "NAME:GROUP", NULL: the caller */
 };
 
 struct op_fd {

@@ -9,10 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +18,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "op/helper.h"
+#include "op/user.h"
 #include "op/program.h"
 #include "sys/tun.h"
 #include "sys/tunlive.h"
@@ -63,41 +62,6 @@ static const struct rec tap_table[] = {
 
 /* ---- settings */
 
-/* A number, or what look_up() says of a name; -1 for none. */
-static int tap_id(const char *s, const char *what, bool (*look_up)(const char *, long *),
-		  long *ret_id, struct err *err)
-{
-	char *end;
-
-	*ret_id = -1;
-	if (!s)
-		return 0;
-	*ret_id = strtol(s, &end, 10);
-	if (*s && !*end && *ret_id >= 0)
-		return 0;
-	if (!look_up(s, ret_id))
-		return err_set(err, -ENOENT, "this host has no %s \"%s\"", what, s);
-	return 0;
-}
-
-static bool user_id(const char *name, long *ret_id)
-{
-	const struct passwd *user = getpwnam(name);
-
-	if (user)
-		*ret_id = (long)user->pw_uid;
-	return user != NULL;
-}
-
-static bool group_id(const char *name, long *ret_id)
-{
-	const struct group *group = getgrnam(name);
-
-	if (group)
-		*ret_id = (long)group->gr_gid;
-	return group != NULL;
-}
-
 static unsigned tap_offload(uint32_t bits)
 {
 	static const unsigned flags[] = { TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN,
@@ -126,9 +90,9 @@ static int tap_settings(const struct ctx *ctx, const struct op_tap *tap, char **
 		.enabled = tap->enabled,
 		.carrier_off = tap->carrier_off,
 	};
-	r = tap_id(tap->owner, "user", user_id, &ret_set->owner, err);
+	r = user_number(tap->owner, &ret_set->owner, err);
 	if (r == 0)
-		r = tap_id(tap->group, "group", group_id, &ret_set->group, err);
+		r = user_group_number(tap->group, &ret_set->group, err);
 	if (r < 0 || !tap->steering_object)
 		return r;
 	*object = program_expand(ctx, tap->steering_object);

@@ -162,6 +162,17 @@ static int take_lab(struct labdir *dir, struct err *err)
 	return r;
 }
 
+/* Programs of a node may read /proc/1/environ, and that is where the caller's is. What of it they are
+ * to have is in the journal. */
+static void forget_environment(void)
+{
+	extern char **environ;
+
+	for (char **e = environ; e && *e; e++)
+		if (!str_starts(*e, "TAPNET_") && !str_starts(*e, "XDG_RUNTIME_DIR="))
+			memset(*e, 0, strlen(*e));
+}
+
 static int guardian_prepare(struct guardian *guardian, struct err *err)
 {
 	const struct up_request *request = guardian->request;
@@ -170,6 +181,7 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 
 	(void)setsid();
 	(void)prctl(PR_SET_NAME, "tapnet-guard");
+	forget_environment();
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	(void)signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&guardian->mask);

@@ -13,14 +13,20 @@
 #include "base/rec.h"
 
 #define MAGIC	  "TAPNETJ\n"
-#define VERSION	  3u
+#define VERSION	  4u
 #define SIZE_MAX_ ((off_t)512 << 20)
 
 static const struct rec meta_table[] = {
-	REC(REC_STR, struct journal_meta, name),    REC(REC_STR, struct journal_meta, file),
-	REC(REC_STR, struct journal_meta, dir),	    REC(REC_U32, struct journal_meta, uid),
-	REC(REC_U32, struct journal_meta, created), REC(REC_U32, struct journal_meta, file_sum),
-	REC_LIST(struct journal_meta, env, n_env),  REC_END,
+	REC(REC_STR, struct journal_meta, name),
+	REC(REC_STR, struct journal_meta, file),
+	REC(REC_STR, struct journal_meta, dir),
+	REC(REC_U32, struct journal_meta, uid),
+	REC(REC_U32, struct journal_meta, created),
+	REC(REC_U32, struct journal_meta, file_sum),
+	REC(REC_U32, struct journal_meta, owner_uid),
+	REC(REC_BOOL, struct journal_meta, trust_hooks),
+	REC_LIST(struct journal_meta, env, n_env),
+	REC_END,
 };
 
 /* FNV-1a over words of eight bytes: quick, and good enough against a torn file. */

@@ -41,10 +41,12 @@ struct journal_head {
 struct journal_meta {
 	const char *name, *file, *dir; /* the lab file's path and folder, absolute */
 	uint32_t uid;
-	uint32_t created;  /* seconds since 1970 */
-	uint32_t file_sum; /* of the file's bytes, to tell a changed file */
-	uint32_t nofile;   /* the caller's soft limit on open files */
-	const char **env;  /* the whitelisted environment of the caller */
+	uint32_t created;   /* seconds since 1970 */
+	uint32_t file_sum;  /* of the file's bytes, to tell a changed file */
+	uint32_t owner_uid; /* of the lab file */
+	bool trust_hooks;
+	uint32_t nofile;  /* the caller's soft limit on open files */
+	const char **env; /* the whitelisted environment of the caller */
 	int n_env;
 };
 

@@ -45,6 +45,8 @@ static int open_own(int at, const char *name, const char *path, bool create, str
 	if (create && mkdirat(at, name, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, -errno, "cannot make %s", path);
 	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "%s is not a folder: remove it", path);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot open %s", path);
 	if (fstat(fd, &st) < 0)

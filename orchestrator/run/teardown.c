@@ -49,6 +49,8 @@ int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int 
 	ctx->run_fd = run_fd;
 	ctx->env = (const char *const *)journal->meta.env;
 	ctx->nofile = journal->meta.nofile;
+	ctx->owner_uid = journal->meta.owner_uid;
+	ctx->trust_hooks = journal->meta.trust_hooks;
 	ctx->have_fds = have_fds;
 	ctx->wait = plain_wait;
 	ctx->deadline = INT64_MAX;

@@ -55,6 +55,7 @@ struct child {
 	struct spawn_fd *fds; /* 0, 1, 2 and those of spawn; from -1: /dev/null */
 	int n_fds;
 	int report, parent; /* parent: its pidfd, -1 when it may die */
+	int file;	    /* of spawn->file, -1 none */
 	uint64_t start_time;
 };
 
@@ -318,6 +319,8 @@ static int step_fds(struct child *child)
 	r = fd_lift(&child->report, highest);
 	if (r == 0)
 		r = fd_lift(&child->parent, highest);
+	if (r == 0)
+		r = fd_lift(&child->file, highest);
 	for (int i = 0; i < child->n_fds && r == 0; i++)
 		r = fd_lift(&child->fds[i].from, highest);
 	for (int i = 0; i < child->n_fds && r == 0; i++)
@@ -338,8 +341,14 @@ static int step_rights(struct child *child)
 		files.rlim_cur = spawn->nofile < files.rlim_max ? spawn->nofile : files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
+	if (spawn->rights != RIGHTS_CALLERS && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	if (spawn->rights == RIGHTS_NODE && child_drop() < 0)
+		return -errno;
 	if (spawn->uid < 0 && spawn->gid < 0)
 		return 0;
+	if (spawn->uid >= 0 && spawn->tty >= 0) /* it may want to open it anew */
+		(void)fchown(STDIN_FILENO, uid, (gid_t)-1);
 	if (setgroups(0, NULL) < 0)
 		return -errno;
 	if (spawn->gid >= 0 && setresgid(gid, gid, gid) < 0)
@@ -417,6 +426,19 @@ static int exec_search(struct child *child)
 	}
 }
 
+/* The interpreter of a script opens it once more, and would need an fd that stays: it gets the name. */
+static int exec_file(struct child *child)
+{
+	const struct spawn *spawn = child->spawn;
+
+	if (spawn->file->path)
+		return exec_path(child, spawn->file->path);
+	(void)syscall(SYS_execveat, child->file, "", spawn->argv, spawn->env, AT_EMPTY_PATH);
+	if (errno == ENOENT)
+		child_fail(child->report, CHILD_INTERPRETER, -ENOENT);
+	return -errno;
+}
+
 static int step_exec(struct child *child)
 {
 	const char *name = child->spawn->argv[0];
@@ -426,7 +448,10 @@ static int step_exec(struct child *child)
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	child_mark(child->spawn->mark, child->start_time);
-	r = *name && !strchr(name, '/') ? exec_search(child) : exec_path(child, name);
+	if (child->spawn->file)
+		r = exec_file(child);
+	else
+		r = *name && !strchr(name, '/') ? exec_search(child) : exec_path(child, name);
 	if (child->spawn->mark)
 		__atomic_store_n(&child->spawn->mark->pid, 0, __ATOMIC_RELEASE);
 	return r;
@@ -575,6 +600,7 @@ int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct e
 		.n_fds = spawn->n_fds + STDERR_FILENO + 1,
 		.report = report_child,
 		.parent = self,
+		.file = spawn->file ? spawn->file->fd : -1,
 	};
 	r = spawn_clone(&child, &birth, err);
 	if (r < 0)

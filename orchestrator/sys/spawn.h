@@ -32,6 +32,19 @@ struct spawn_mark {
 	uint64_t start_time; /* clock ticks since boot: field 22 of /proc/PID/stat */
 };
 
+/* What a program may become. */
+enum spawn_rights {
+	RIGHTS_CALLERS, /* all that the caller has and may get: its own commands */
+	RIGHTS_HELD,	/* what the caller has: no setuid file gives more */
+	RIGHTS_NODE,	/* that, and of root's capabilities those that a node's programs need */
+};
+
+/* A program that was opened and judged before (trust.h). */
+struct spawn_file {
+	int fd;		  /* what is executed, but of a script: */
+	const char *path; /* its interpreter is to open it by name, and this is it; else NULL */
+};
+
 struct spawn {
 	const char *const *argv; /* NULL-terminated; argv[0] with '/' or looked up in PATH */
 	const char *const *env;	 /* NULL-terminated "K=V", the whole environment */
@@ -46,11 +59,13 @@ struct spawn {
 	int mntns;
 	const char *hostname; /* a uts namespace of its own with this name; NULL none */
 	bool fresh_sys; /* a mount namespace of its own whose /sys shows its network namespace */
-	bool die_with_parent;	 /* SIGKILL when the caller's thread dies */
-	uint32_t nofile;	 /* soft limit on open files; 0: as the caller */
-	int64_t uid, gid;	 /* -1: as the caller */
-	struct spawn_mark *mark; /* NULL: none */
-	bool foreground;	 /* keep the caller's session and terminal (exec, shell) */
+	bool die_with_parent; /* SIGKILL when the caller's thread dies */
+	uint32_t nofile;      /* soft limit on open files; 0: as the caller */
+	int64_t uid, gid;     /* -1: as the caller; else without other groups */
+	enum spawn_rights rights;
+	const struct spawn_file *file; /* executed in argv[0]'s place; NULL: none */
+	struct spawn_mark *mark;       /* NULL: none */
+	bool foreground;	       /* keep the caller's session and terminal (exec, shell) */
 	bool own_group; /* then: a process group of its own, in front of that terminal (in):
 				    in a pid namespace a shell sees no other */
 };

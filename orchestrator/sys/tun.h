@@ -30,7 +30,7 @@ struct tun_settings {
 	const char *steering_object; /* TUN_OBJECT: path of an ELF object file */
 	unsigned enabled;	     /* queues attached at first; 0: all */
 	bool carrier_off;
-	long owner, group; /* who may attach queues by name, uid and gid; -1: left as they are */
+	int64_t owner, group; /* who may attach queues by name, uid and gid; -1: left as they are */
 };
 
 struct tun_make {

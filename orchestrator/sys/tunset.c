@@ -126,9 +126,11 @@ static int set_numbers(int fd, const struct tun_settings *set, struct err *err)
 	if (ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0)
 		return err_sys(err, -errno, "cannot set a send buffer of %d bytes", sndbuf);
 	if (set->owner >= 0 && ioctl(fd, TUNSETOWNER, set->owner) < 0)
-		return err_sys(err, -errno, "cannot give the TAP to user %ld", set->owner);
+		return err_sys(err, -errno, "cannot give the TAP to user %lld",
+			       (long long)set->owner);
 	if (set->group >= 0 && ioctl(fd, TUNSETGROUP, set->group) < 0)
-		return err_sys(err, -errno, "cannot give the TAP to group %ld", set->group);
+		return err_sys(err, -errno, "cannot give the TAP to group %lld",
+			       (long long)set->group);
 	return 0;
 }
 
