@@ -127,10 +127,10 @@ def test_t9_auto_gives_qemu_vhost_net_which_it_uses_and_a_restarted_one_too(lab)
     assert "vhost=on,vhostfd=4" in made.verb("plan", made.file).stdout
     made.up("-q", timeout=60)
     ping = "until ping -6 -c 1 -W 2 fe80::ff:fe00:2%eth0; do sleep 0.2; done"
-    made.exec("r1", "sh", "-c", ping, timeout=60)
+    made.exec("r1", "sh", "-c", ping, timeout=120)
     assert holders() == [(pid_of(made), 4)]
     made.verb("restart", "g")
-    made.exec("r1", "sh", "-c", ping, timeout=60)
+    made.exec("r1", "sh", "-c", ping, timeout=120)
     assert holders() == [(pid_of(made), 4)]
     made.down()
     assert holders() == []
