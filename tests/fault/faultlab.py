@@ -202,8 +202,10 @@ def gone(pid):
 
 
 def kill(*who):
-    for pid in who:
-        os.kill(pid, signal.SIGKILL)
+    """All at once: stopped first, so that none sees another's end."""
+    for how in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in who:
+            os.kill(pid, how)
     wait("killed processes gone", lambda: all(map(gone, who)))
 
 
