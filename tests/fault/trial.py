@@ -1,0 +1,159 @@
+# trial.py - one lab up and down while something fails, and what is wrong afterwards.
+#
+# Exit 0 of `up` is a lab as planned, of `down` nothing left of it; everything else has its words, and
+# what it left is undone or told (exit 6) and undone by the next `down` or `gc`. Nothing takes longer
+# than LATE seconds, and no sanitizer has anything to report.
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import faultlab
+from conftest import SYSCTLS, Session, processes, run_dir
+
+LATE = 10.0
+TOLD = 6
+SEED = int(os.environ.get("TAPNET_SEED") or 1)
+PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/net/if_inet6",
+          "/proc/net/ipv6_route")
+
+
+def choice():
+    return random.Random(SEED)
+
+
+def host():
+    """What a lab could leave, as cheaply as can be; the test's own leak check looks closer."""
+    found = {f"process {what}" for what in processes(os.getpid()).values()}
+    for place in PLACES:  # counters are no leak
+        found |= {f"{place} {line.split(':')[0] if place.endswith('dev') else line}"
+                  for line in Path(place).read_text().splitlines()
+                  if not place.endswith("ipv6_route")}
+        if place.endswith("ipv6_route"):  # use and reference counts too
+            found |= {" ".join(line.split()[:6] + line.split()[8:])
+                      for line in Path(place).read_text().splitlines()}
+    for folder in ("/sys/class/net/hostbr/brif", "/sys/class/net", "/run/netns", run_dir()):
+        if os.path.isdir(folder):
+            found |= {f"{folder}/{n}" for n in os.listdir(folder) if not n.endswith(".failed")}
+    for name in SYSCTLS:
+        path = Path("/proc/sys") / name
+        if path.exists():
+            found.add(f"sysctl {name} = {path.read_text().strip()}")
+    return found
+
+
+class Trial:
+    """What is wrong is told by wrong(kind, words); kinds: leak, late, sanitizer, exit, drift."""
+
+    def __init__(self, made, status_bin, extra=()):
+        self.made, self.status_bin, self.statuses = made, status_bin, {1, 2, 3, 4, 5, TOLD, *extra}
+        self.output = made.file.parent / "output"
+        self.before, self.problems, self.longest, self.said = host(), [], 0.0, ""
+
+    def wrong(self, kind, words):
+        self.problems.append((kind, words))
+
+    def command(self, argv, env=None):
+        """Its exit status, None when it was late; its words are self.said."""
+        begin = time.monotonic()
+        with open(self.output, "w+b") as file:
+            with subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=file,
+                                  stderr=file, cwd=self.made.file.parent,
+                                  env={**os.environ, **(env or {})}) as process:
+                try:
+                    status = process.wait(2 * LATE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    status = None
+        took = time.monotonic() - begin
+        self.longest = max(self.longest, took)
+        self.said = self.output.read_text(errors="replace")
+        what = argv[-2] if len(argv) > 1 else argv[0]
+        if status is None or took > LATE:
+            self.wrong("late", f"{what} took {took:.1f} s: {self.said}")
+        elif status and status not in self.statuses:
+            self.wrong("exit", f"{what}: exit {status}: {self.said}")
+        elif status and not self.said.strip():
+            self.wrong("exit", f"{what}: exit {status} without a word")
+        return status
+
+    def wait(self, condition):
+        begin = time.monotonic()
+        while not condition() and time.monotonic() < begin + LATE:
+            faultlab.reap()
+            time.sleep(0.005)
+        self.longest = max(self.longest, time.monotonic() - begin)
+        return condition()
+
+    def run(self, env=None, prefix=(), fired=lambda: True):
+        """Up, status, down; fired() tells whether the fault has been. Gives what is wrong."""
+        made, self.problems, told = self.made, [], False
+        faultlab.forget_hooks(made)
+        up = self.command([*prefix, made.bin, "up", made.file], env)
+        told |= up == TOLD
+        if up == 0:
+            self.check_status(fired())
+            down = self.command([*prefix, made.bin, "down", made.name], env)
+            told |= down == TOLD
+            if down and made.is_there():
+                self.again()
+        elif not self.wait(lambda: not made.is_there()):
+            if not told:
+                self.wrong("leak", f"up: exit {up}, and the lab is there: {self.said}")
+            self.again()
+        self.check_host(told)
+        return self.problems
+
+    def check_status(self, fired):
+        """The release's: it is quick. Where the fault hits the worker's answer, the second is right."""
+        status = self.command([self.status_bin, "status", self.made.name])
+        if status and not fired:
+            status = self.command([self.status_bin, "status", self.made.name])
+        if status:
+            self.wrong("drift", f"up: exit 0, but: {self.said}")
+
+    def again(self):
+        """What was told, or refused, is undone by the next, without a fault."""
+        self.command([self.status_bin, "down", self.made.name])
+        if self.made.is_there():
+            self.command([self.status_bin, "gc"])
+        if self.made.is_there():
+            self.wrong("leak", f"there after down and gc: {self.said}")
+
+    def check_host(self, told):
+        self.wait(lambda: host() == self.before)
+        after = host()
+        self.problems += [("leak", f"left: {line}") for line in sorted(after - self.before)]
+        self.problems += [("leak", f"gone: {line}") for line in sorted(self.before - after)]
+        hooks = faultlab.unpaired(faultlab.hook_lines(self.made))
+        begun = [line for line in hooks if line.startswith("down")]  # killed before its first word
+        if not told:
+            self.problems += [("leak", line) for line in hooks if [line] != begun]
+        for report in Session.reports.glob("report*"):
+            self.wrong("sanitizer", report.read_text(errors="replace")[:3000])
+            report.unlink()
+        if after != self.before:  # the next trial is not to suffer from it
+            for pid, what in processes(os.getpid()).items():
+                if f"process {what}" not in self.before:
+                    os.kill(pid, 9)
+            self.before = host()
+
+
+def figures(**of):
+    """A line for `./dev soak`."""
+    path = os.environ.get("TAPNET_FIGURES")
+    if path:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(of) + "\n")
+
+
+def tell(harness, trials, problems, longest, begin):
+    """problems: [(place, kind, words)]; the figures, and what pytest says when there are any."""
+    kinds = [kind for _, kind, _ in problems]
+    figures(harness=harness, faults=trials, leaks=kinds.count("leak"), late=kinds.count("late"),
+            sanitizer=kinds.count("sanitizer"), exits=kinds.count("exit") + kinds.count("drift"),
+            longest_ms=round(longest * 1000), seconds=round(time.monotonic() - begin))
+    text = "\n".join(f"{place}: {kind}: {words}" for place, kind, words in problems)
+    return f"{len(problems)} wrong of {trials} faults:\n{text}" if problems else ""
