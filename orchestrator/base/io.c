@@ -28,15 +28,25 @@ int io_left_ms(int64_t deadline)
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
 
+void io_nap(void)
+{
+	const struct timespec moment = { .tv_nsec = 10 * 1000 * 1000 };
+
+	(void)nanosleep(&moment, NULL);
+}
+
 int io_wait(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = { .fd = fd, .events = events };
 	int n;
 
-	do {
-		n = poll(&p, 1, io_left_ms(deadline));
-	} while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	while ((n = poll(&p, 1, io_left_ms(deadline))) < 0) {
+		if (errno != EINTR && (errno != ENOMEM || io_now_ms() >= deadline))
+			return -errno;
+		if (errno == ENOMEM)
+			io_nap();
+	}
+	return n;
 }
 
 int io_write_all(int fd, const void *data, size_t len)

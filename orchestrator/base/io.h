@@ -14,7 +14,11 @@ int64_t io_now_ms(void);
 /* Milliseconds left until deadline (of io_now_ms()), from 0 to INT_MAX: poll(2)'s timeout. */
 int io_left_ms(int64_t deadline);
 
-/* Waits until one fd is ready for events (POLLIN …). 1 ready, 0 past the deadline, or -errno. */
+/* A moment in which memory or fds may come back. */
+void io_nap(void);
+
+/* Waits until one fd is ready for events (POLLIN …), also when the kernel lacks memory for a while.
+ * 1 ready, 0 past the deadline, or -errno. */
 int io_wait(int fd, short events, int64_t deadline);
 
 /* Writes all of data. 0 or -errno. */

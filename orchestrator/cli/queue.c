@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "run/control.h"
+#include "run/json.h"
 
 const struct opt queue_opts[] = {
 	{ "lab", 'l', "LAB", "this one" },
@@ -56,8 +57,8 @@ static int change(int control, const char *name, int fd, int queue, bool attach)
 	struct err err;
 	int r;
 
-	json_object_object_add(request, "fd", json_object_new_int(fd + queue));
-	json_object_object_add(request, "attach", json_object_new_int(attach));
+	json_put(&request, "fd", json_object_new_int(fd + queue));
+	json_put(&request, "attach", json_object_new_int(attach));
 	r = control_call(control, request, io_now_ms() + CLI_ANSWER_MS, &answer, NULL, &err);
 	if (r < 0) {
 		cli_complain("%s: %s", name, err.msg);

@@ -22,6 +22,7 @@
 #define UP_TIMEOUT_MS (10 * 60 * 1000)
 #define LET_GO_MS     1000 /* a killed process has let go of its lock within this */
 #define SETS_MAX      64
+#define PATIENCE      200 /* of 10 ms each */
 
 enum {
 	UP_FOREGROUND,
@@ -197,12 +198,12 @@ static void on_signal(int sig)
 	(void)!write(stop_pipe[1], "", 1);
 }
 
-static int catch_signals(void)
+static int catch_signals(struct err *err)
 {
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 
 	if (stop_pipe[0] < 0 && pipe2(stop_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -errno;
+		return err_sys(err, -errno, "cannot make a pipe");
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGHUP, &action, NULL);
@@ -342,22 +343,37 @@ static bool live_late(const struct live *live)
 	return live->deadline && io_now_ms() >= live->deadline;
 }
 
+/* Of calls that fail for want of memory: the lab is none the worse for a while of that. Then it is
+ * given up, which its worker sees. */
+static bool live_patient(struct live *live, int *failures)
+{
+	io_nap();
+	if (++*failures < PATIENCE)
+		return true;
+	fd_closep(&live->fd);
+	return false;
+}
+
 int live_wait(struct live *live)
 {
 	struct report report;
+	int failures = 0;
 
 	for (;;) {
 		struct pollfd p[2] = { { .fd = live->fd, .events = POLLIN },
 				       { .fd = stop_pipe[0], .events = POLLIN } };
-		int what;
+		int what, r;
 
 		/* The way up has its own deadline, and so has the undoing; a guardian that is
 		 * suspended keeps neither. At rest there is none. */
-		if (poll(p, 2, live->deadline ? io_left_ms(live->deadline) : -1) < 0 &&
-		    errno != EINTR)
-			return LIVE_LOST;
+		r = poll(p, 2, live->deadline ? io_left_ms(live->deadline) : -1);
 		if (live_late(live))
 			return LIVE_LOST;
+		if (r < 0) {
+			if (!live_patient(live, &failures))
+				return LIVE_LOST;
+			continue;
+		}
 		if (p[1].revents && !live->stopping) {
 			live->stopping = true;
 			(void)shutdown(live->fd,
@@ -367,7 +383,10 @@ int live_wait(struct live *live)
 			(void)!read(stop_pipe[0], &(char){ 0 }, 1);
 		if (!p[0].revents)
 			continue;
-		if (report_recv(live->fd, &report) <= 0)
+		r = report_recv(live->fd, &report);
+		if (r < 0 && r != -EBADMSG && live_patient(live, &failures))
+			continue;
+		if (r <= 0)
 			return LIVE_LOST; /* that it failed was told perhaps, that it was undone not */
 		what = live_event(live, &report);
 		if (what != LIVE_GOES_ON)
@@ -405,8 +424,12 @@ int live_start(const struct live_options *options, struct live *live)
 	live->start_ms = io_now_ms();
 	live->deadline =
 		live->start_ms + live->request.timeout_ms + run_down_ms(live->request.plan);
-	if (catch_signals() < 0 || run_up(&live->request, &live->dir, &live->fd, &err) < 0) {
+	r = catch_signals(&err);
+	if (r == 0)
+		r = run_up(&live->request, &live->dir, &live->fd, &err);
+	if (r < 0) {
 		cli_error(&err);
+		labdir_discard(&live->dir);
 		return EXIT_UNABLE;
 	}
 	return 0;
@@ -426,8 +449,11 @@ int live_lost(struct live *live)
 	enum down_outcome outcome = DOWN_DONE;
 	struct err err;
 
-	cli_complain("%s: its guardian and worker %s", live->request.plan->lab,
-		     live_late(live) ? "do not answer" : "were killed");
+	if (live->fd < 0)
+		cli_complain("%s: given up: it cannot be waited for", live->request.plan->lab);
+	else
+		cli_complain("%s: its guardian and worker %s", live->request.plan->lab,
+			     live_late(live) ? "do not answer" : "were killed");
 	/* Once the dead have let go of the lock, one who holds it has brought up a lab of his own. */
 	for (int64_t end = io_now_ms() + LET_GO_MS; !live_late(live) && labdir_alive(&live->dir);
 	     (void)poll(NULL, 0, 1))

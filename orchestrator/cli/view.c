@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "run/control.h"
+#include "run/json.h"
 #include "sys/ns.h"
 
 void view_free(struct view *view)
@@ -67,7 +68,7 @@ static int ask_worker(struct view *view, int control, struct err *err)
 	do {
 		struct json_object *request = control_request("status", NULL), *answer, *list;
 
-		json_object_object_add(request, "from", json_object_new_int(from));
+		json_put(&request, "from", json_object_new_int(from));
 		r = control_call(control, request, io_now_ms() + CLI_ANSWER_MS, &answer, NULL, err);
 		if (r < 0)
 			return r;
@@ -90,7 +91,7 @@ static int look_into(struct view *view, int control, uint32_t space, struct err 
 	struct json_object *request = control_request("space", NULL), *answer;
 	int fds[CONTROL_FDS], r;
 
-	json_object_object_add(request, "space", json_object_new_int((int)space));
+	json_put(&request, "space", json_object_new_int((int)space));
 	r = control_call(control, request, io_now_ms() + CLI_ANSWER_MS, &answer, fds, err);
 	if (r < 0)
 		return r;

@@ -9,7 +9,9 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "cli/view.h"
+#include "run/json.h"
 #include "run/control.h"
+#include "run/json.h"
 
 /* ---- the worker */
 
@@ -134,7 +136,7 @@ static int ask_worker(struct view *view, int control, struct err *err)
 		struct json_object *request = control_request("taps", NULL), *answer, *list;
 		int r;
 
-		json_object_object_add(request, "from", json_object_new_int(from));
+		json_put(&request, "from", json_object_new_int(from));
 		r = control_call(control, request, io_now_ms() + CLI_ANSWER_MS, &answer, NULL, err);
 		if (r < 0)
 			return r;

@@ -196,6 +196,9 @@ static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
 	}
 	slot_set(&ctx->slots[i], SLOT_UNDOING);
 	r = hook_run(ctx, i, &hook->down, hook->down_timeout_ms, hook->down_fds, gone, err);
+	if (r < 0 &&
+	    ctx->slots[i].mark.pid) /* it has run: a second time would not be for the better */
+		slot_set(&ctx->slots[i], SLOT_UNDONE);
 	return r < 0 ? err_wrap(err, "down hook \"%s\"", program_name(&hook->down)) : 0;
 }
 

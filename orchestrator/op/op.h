@@ -82,6 +82,8 @@ struct ctx {
 	/* Tells the user something: the output of an exec. May be NULL. */
 	void (*say)(struct ctx *ctx, const struct step *step, const char *text, size_t len);
 	void *owner;
+
+	void *way_down; /* memory that coming down needs, got before anything is made */
 };
 
 #define CTX_NONE ((struct ctx){ .run_fd = -1, .host_net = -1, .guardian = -1, .nl = -1 })

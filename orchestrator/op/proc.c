@@ -317,7 +317,7 @@ bool proc_read(struct proc *proc, proc_sink *sink, void *arg)
 	char data[4096];
 	ssize_t n = read(proc->master, data, sizeof data);
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && errno != EIO) /* not now */
 		return true;
 	if (n <= 0) /* EIO: nobody holds the other end */
 		return false;

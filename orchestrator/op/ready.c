@@ -20,6 +20,7 @@
 
 #define TRY_MS	   100	/* between two tries of tcp and exec */
 #define CONNECT_MS 1000 /* of one try */
+#define LOOK_MS	   500	/* who should wake us may lack the memory for it */
 
 static const struct rec ready_table[] = {
 	REC(REC_U32, struct op_ready, kind),
@@ -153,13 +154,15 @@ static int ready_console(struct ctx *ctx, struct proc *proc, int64_t deadline, s
 	char byte;
 
 	while (!proc->seen && proc->state == PROC_RUNNING) {
-		int r = ctx->wait(ctx, proc->notify[0], POLLIN, deadline);
+		int64_t look = io_now_ms() + LOOK_MS;
+		int r = ctx->wait(ctx, proc->notify[0], POLLIN, look < deadline ? look : deadline);
 
-		if (r == 0)
+		if (r == 0 && io_now_ms() >= deadline)
 			return 0;
 		if (r < 0)
 			return err_sys(err, r, "not waited for");
-		(void)!read(proc->notify[0], &byte, 1);
+		if (r > 0)
+			(void)!read(proc->notify[0], &byte, 1);
 	}
 	return proc->seen;
 }

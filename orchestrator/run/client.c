@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "run/control.h"
+#include "run/json.h"
 
 #define CONNECT_S 5
 
@@ -63,17 +64,21 @@ struct json_object *control_request(const char *what, const char *node)
 {
 	struct json_object *request = json_object_new_object();
 
-	json_object_object_add(request, "do", json_object_new_string(what));
+	json_put(&request, "do", json_object_new_string(what));
 	if (node)
-		json_object_object_add(request, "node", json_object_new_string(node));
+		json_put(&request, "node", json_object_new_string(node));
 	return request;
 }
 
 int control_call(int fd, struct json_object *request, int64_t deadline,
 		 struct json_object **ret_answer, int *fds, struct err *err)
 {
-	const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
-	int r = send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 ? -errno : 0;
+	const char *text =
+		request ? json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN) : NULL;
+	int r = text ? 0 : -ENOMEM;
+
+	while (r == 0 && send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 && errno != EINTR)
+		r = -errno;
 
 	for (int i = 0; fds && i < CONTROL_FDS; i++)
 		fds[i] = -1;

@@ -11,18 +11,27 @@
 #include "base/fd.h"
 #include "base/io.h"
 #include "run/controltap.h"
+#include "run/json.h"
 #include "run/loop.h"
 #include "sys/spawn.h"
 
 #define SILENT_MS 300 /* who connects asks at once */
+#define NO_MEMORY "{\"error\": \"it has no memory for an answer\"}"
 
+/* Without an answer, for which there was no memory, it says so. */
 static bool answer_fds(const struct client *client, struct json_object *answer, const int *fds,
 		       int n_fds)
 {
-	const char *text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN);
+	const char *text =
+		answer ? json_object_to_json_string_ext(answer, JSON_C_TO_STRING_PLAIN) : NULL;
 	struct err ignored;
-	bool ok = scm_send(client->fd, text, strlen(text), fds, n_fds, &ignored) == 0;
+	bool ok;
 
+	if (!text) {
+		text = NO_MEMORY;
+		n_fds = 0;
+	}
+	ok = scm_send(client->fd, text, strlen(text), fds, n_fds, &ignored) == 0;
 	json_object_put(answer);
 	return ok;
 }
@@ -36,7 +45,7 @@ static bool refuse(const struct client *client, const char *words)
 {
 	struct json_object *object = json_object_new_object();
 
-	json_object_object_add(object, "error", json_object_new_string(words));
+	json_put(&object, "error", json_object_new_string(words));
 	return answer(client, object);
 }
 
@@ -62,21 +71,18 @@ static struct json_object *status_proc(struct loop *loop, const struct proc *pro
 	struct json_object *o = json_object_new_object();
 	char words[64];
 
-	json_object_object_add(o, "of",
-			       json_object_new_string(ctx_step(loop->ctx, proc->step)->what));
-	json_object_object_add(o, "state", json_object_new_string(state_words[proc->state]));
+	json_put(&o, "of", json_object_new_string(ctx_step(loop->ctx, proc->step)->what));
+	json_put(&o, "state", json_object_new_string(state_words[proc->state]));
 	if (proc->state == PROC_RUNNING)
-		json_object_object_add(o, "pid",
-				       json_object_new_int(loop->ctx->slots[proc->step].mark.pid));
+		json_put(&o, "pid", json_object_new_int(loop->ctx->slots[proc->step].mark.pid));
 	if (proc->ended_ms) {
-		json_object_object_add(
-			o, "last", json_object_new_string(spawn_status_words(proc->status, words)));
-		json_object_object_add(o, "ago_ms",
-				       json_object_new_int64(io_now_ms() - proc->ended_ms));
+		json_put(&o, "last",
+			 json_object_new_string(spawn_status_words(proc->status, words)));
+		json_put(&o, "ago_ms", json_object_new_int64(io_now_ms() - proc->ended_ms));
 	}
-	json_object_object_add(o, "restarts", json_object_new_int((int)proc->restarts));
+	json_put(&o, "restarts", json_object_new_int((int)proc->restarts));
 	if (*proc->trouble)
-		json_object_object_add(o, "trouble", json_object_new_string(proc->trouble));
+		json_put(&o, "trouble", json_object_new_string(proc->trouble));
 	return o;
 }
 
@@ -92,19 +98,17 @@ static bool do_status(struct loop *loop, const struct client *client, struct jso
 		at = loop->ctx->n_procs;
 	end = at + 50 < loop->ctx->n_procs ? at + 50 : loop->ctx->n_procs;
 	for (int i = at; i < end; i++)
-		json_object_array_add(list, status_proc(loop, &loop->ctx->procs[i]));
-	json_object_object_add(o, "state",
-			       json_object_new_string(loop->journal->head->state == JOURNAL_READY
-							      ? "ready"
-						      : loop->journal->head->state == JOURNAL_FAILED
-							      ? "failed"
-							      : "starting"));
+		json_append(&list, status_proc(loop, &loop->ctx->procs[i]));
+	json_put(&o, "state",
+		 json_object_new_string(loop->journal->head->state == JOURNAL_READY ? "ready"
+					: loop->journal->head->state == JOURNAL_FAILED
+						? "failed"
+						: "starting"));
 	if (loop->expires)
-		json_object_object_add(o, "expires_ms",
-				       json_object_new_int64(loop->expires - io_now_ms()));
-	json_object_object_add(o, "programs", list);
+		json_put(&o, "expires_ms", json_object_new_int64(loop->expires - io_now_ms()));
+	json_put(&o, "programs", list);
 	if (end < loop->ctx->n_procs)
-		json_object_object_add(o, "more_from", json_object_new_int(end));
+		json_put(&o, "more_from", json_object_new_int(end));
 	return answer(client, o);
 }
 
@@ -143,7 +147,7 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 			return refuse(client, err.msg);
 		}
 		fds[n++] = pidfd;
-		json_object_object_add(o, "cell", json_object_new_boolean(true));
+		json_put(&o, "cell", json_object_new_boolean(true));
 	} else if (plan->mounts_fd >= 0) {
 		fds[n++] = plan->mounts_fd;
 	}

@@ -28,7 +28,7 @@ int control_connect(const struct labdir *dir, struct err *err);
  * -errno; -EREMOTEIO with the worker's own words in err. *ret_answer is the caller's to put. */
 int control_call(int fd, struct json_object *request, int64_t deadline,
 		 struct json_object **ret_answer, int *fds, struct err *err);
-/* {"do": what, "node": node}; node may be NULL. */
+/* {"do": what, "node": node}; node may be NULL. NULL without memory, which control_call() tells. */
 struct json_object *control_request(const char *what, const char *node);
 
 #endif

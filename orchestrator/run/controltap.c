@@ -1,6 +1,7 @@
 /* controltap.c - see controltap.h. Only we can ask the kernel about a queue: it tells those who hold
  * its fd. */
 #include "run/controltap.h"
+#include "run/json.h"
 
 #include <errno.h>
 
@@ -13,7 +14,7 @@ static struct json_object *error(const char *words)
 {
 	struct json_object *o = json_object_new_object();
 
-	json_object_object_add(o, "error", json_object_new_string(words));
+	json_put(&o, "error", json_object_new_string(words));
 	return o;
 }
 
@@ -26,14 +27,14 @@ static int number(struct json_object *request, const char *key)
 
 /* ---- taps */
 
-static void add_device(struct json_object *o, int fd, const struct tun_state *state)
+static void add_device(struct json_object **o, int fd, const struct tun_state *state)
 {
-	json_object_object_add(o, "name", json_object_new_string(state->name));
-	json_object_object_add(o, "netns", json_object_new_int64((int64_t)tun_netns(fd)));
-	json_object_object_add(o, "flags", json_object_new_int64(state->flags));
-	json_object_object_add(o, "vnet_hdr_len", json_object_new_int(state->vnet_hdr_size));
-	json_object_object_add(o, "sndbuf", json_object_new_int(state->sndbuf));
-	json_object_object_add(o, "endian", json_object_new_int((int)state->endian));
+	json_put(o, "name", json_object_new_string(state->name));
+	json_put(o, "netns", json_object_new_int64((int64_t)tun_netns(fd)));
+	json_put(o, "flags", json_object_new_int64(state->flags));
+	json_put(o, "vnet_hdr_len", json_object_new_int(state->vnet_hdr_size));
+	json_put(o, "sndbuf", json_object_new_int(state->sndbuf));
+	json_put(o, "endian", json_object_new_int((int)state->endian));
 }
 
 /* {"step": …, "queues": [true, false, null]}: attached, detached, gone; and what is the device's. */
@@ -44,17 +45,19 @@ static struct json_object *tap_state(int step, const struct op_tap *tap)
 	bool told = false;
 	struct err err;
 
-	json_object_object_add(o, "step", json_object_new_int(step));
+	json_put(&o, "step", json_object_new_int(step));
 	for (int fd = tap->fd; fd < tap->fd + (int)tap->queues; fd++) {
 		bool there = tun_state(fd, &state, &err) == 0;
 
-		json_object_array_add(queues,
-				      there ? json_object_new_boolean(!state.detached) : NULL);
+		if (there)
+			json_append(&queues, json_object_new_boolean(!state.detached));
+		else
+			json_append_null(&queues);
 		if (there && !told)
-			add_device(o, fd, &state);
+			add_device(&o, fd, &state);
 		told = told || there;
 	}
-	json_object_object_add(o, "queues", queues);
+	json_put(&o, "queues", queues);
 	return o;
 }
 
@@ -67,12 +70,12 @@ struct json_object *control_taps(struct loop *loop, struct json_object *request)
 	for (i = i < 0 ? 0 : i; i < plan->n_steps && n < TAPS_A_PIECE; i++) {
 		if (plan->steps[i].op != OP_TAP || slot_get(&loop->ctx->slots[i]) != SLOT_DONE)
 			continue;
-		json_object_array_add(list, tap_state(i, plan->steps[i].args));
+		json_append(&list, tap_state(i, plan->steps[i].args));
 		n++;
 	}
-	json_object_object_add(o, "taps", list);
+	json_put(&o, "taps", list);
 	if (i < plan->n_steps)
-		json_object_object_add(o, "more_from", json_object_new_int(i));
+		json_put(&o, "more_from", json_object_new_int(i));
 	return o;
 }
 
@@ -116,12 +119,12 @@ struct json_object *control_queue(struct loop *loop, struct json_object *request
 		return error("no guest has such a queue");
 	if (proc->state != PROC_RUNNING) {
 		o = json_object_new_object();
-		json_object_object_add(o, "idle", json_object_new_boolean(true));
+		json_put(&o, "idle", json_object_new_boolean(true));
 		return o;
 	}
 	if (tun_state(fd, &state, &err) < 0 || tun_queue(fd, attach, &err) < 0)
 		return error(err.msg);
 	o = json_object_new_object();
-	json_object_object_add(o, "already", json_object_new_boolean(state.detached != attach));
+	json_put(&o, "already", json_object_new_boolean(state.detached != attach));
 	return o;
 }

@@ -191,14 +191,16 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 		return unreadable(dir, err);
 	}
 	r = teardown_ctx(&ctx, &journal, dir->path, dir->fd, false, err);
+	if (r == 0)
+		teardown_run(&ctx, &journal, &result);
+	teardown_free(&ctx);
 	if (r < 0)
 		return r;
-	teardown_run(&ctx, &journal, &result);
-	nlb_free(&ctx.batch);
-	fd_closep(&ctx.host_net);
 	strbuf_puts(problems, result.problems.text);
 	teardown_words(&result, words);
-	r = result.problems.len ? 0 : labdir_remove(dir, journal.head->keep_logs, err);
+	r = !result.left    ? labdir_remove(dir, journal.head->keep_logs, err)
+	    : problems->len ? 0
+			    : err_sys(err, -ENOMEM, "%s: not all could be undone", dir->name);
 	strbuf_free(&result.problems);
 	labdir_unlock(dir);
 	return r < 0 ? r : 1;

@@ -158,7 +158,7 @@ static int apply_run(struct executor *executor, uint32_t i, struct err *err)
 	slot_set(&ctx->slots[i], SLOT_INTENT);
 	r = op->apply(ctx, i, err);
 	if (r < 0) {
-		if (r != -ECANCELED)
+		if (r != -ECANCELED && !ctx->slots[i].ifindex) /* that is a device in the host */
 			slot_set(&ctx->slots[i], SLOT_FAILED);
 		return step_failed(executor, i, err);
 	}

@@ -259,10 +259,10 @@ static void guardian_watch(struct guardian *guardian)
 }
 
 /* One digit, whether something is left, and what. */
-static void tell_waiters(struct journal *journal, const struct strbuf *problems)
+static void tell_waiters(struct journal *journal, bool left, const char *problems)
 {
 	char text[DOWN_WORDS];
-	int n = snprintf(text, sizeof text, "%c%s", problems->len ? '1' : '0', problems->text);
+	int n = snprintf(text, sizeof text, "%c%s", left ? '1' : '0', problems);
 	size_t len = n < (int)sizeof text ? (size_t)n : sizeof text - 1;
 
 	for (int i = 0; i < JOURNAL_WAITERS; i++) {
@@ -282,23 +282,24 @@ void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir)
 	struct strbuf words autostr = STRBUF_INIT;
 	int report = journal->head->report;
 	struct err err;
-	bool left;
 
 	teardown_run(ctx, journal, &result);
-	left = result.problems.len > 0;
-	if (left) {
+	if (result.left) {
 		strbuf_puts(&words, result.problems.text);
 	} else {
 		teardown_words(&result, &words);
 		strbuf_printf(&words, " in %lld ms", (long long)result.ms);
 	}
 	/* What could not be undone keeps its journal, for `gc`. */
-	if (left)
+	if (result.left) {
 		labdir_unlock(dir);
-	else if (labdir_remove(dir, journal->head->keep_logs, &err) < 0)
-		strbuf_printf(&words, "%s%s", words.len ? "\n" : "", err.msg);
-	report_send(report, REPORT_UNDONE, left, words.text, words.len);
-	tell_waiters(journal, &result.problems);
+	} else if (labdir_remove(dir, journal->head->keep_logs, &err) < 0) {
+		result.left = true;
+		strbuf_puts(&result.problems, err.msg);
+		strbuf_printf(&words, "\n%s", err.msg);
+	}
+	report_send(report, REPORT_UNDONE, result.left, words.text, words.len);
+	tell_waiters(journal, result.left, result.problems.text);
 	strbuf_free(&result.problems);
 }
 
@@ -319,9 +320,13 @@ static int guardian_main(void *arg)
 	}
 	if (r < 0) { /* nothing was made but the directory, if that is ours */
 		report_error(guardian->report, &err);
-		if (guardian->dir.lock >= 0)
-			(void)labdir_remove(&guardian->dir, false, &err);
-		report_send(guardian->report, REPORT_UNDONE, 0, NULL, 0);
+		r = 0;
+		if (guardian->journal.head)
+			r = labdir_remove(&guardian->dir, false, &err);
+		else
+			labdir_discard(&guardian->dir);
+		report_send(guardian->report, REPORT_UNDONE, r < 0, err.msg,
+			    r < 0 ? strlen(err.msg) : 0);
 		return 1;
 	}
 	guardian_watch(guardian);

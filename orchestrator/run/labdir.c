@@ -82,6 +82,8 @@ int labdir_open(const char *name, bool create, struct labdir *ret_dir, struct er
 	(void)snprintf(dir.name, sizeof dir.name, "%s", name);
 	(void)snprintf(dir.path, sizeof dir.path, "%.*s/%s", LABDIR_PATH - 48, base, dir.name);
 	dir.fd = open_own(dir.base_fd, name, dir.path, create, err);
+	if (dir.fd < 0 && create) /* what we may have made just now is empty, or stays */
+		(void)unlinkat(dir.base_fd, name, AT_REMOVEDIR);
 	if (dir.fd < 0)
 		return dir.fd;
 	*ret_dir = take_dir(&dir);
@@ -225,6 +227,17 @@ int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)
 	    errno != ENOTEMPTY)
 		r = -errno;
 	return r < 0 ? err_sys(err, r, "cannot remove %s", dir->path) : 0;
+}
+
+void labdir_discard(struct labdir *dir)
+{
+	struct err ignored;
+
+	if (dir->lock < 0 && labdir_lock(dir, &ignored) < 0)
+		return;
+	if (faccessat(dir->fd, "journal", F_OK, 0) < 0 && errno == ENOENT)
+		(void)labdir_remove(dir, false, &ignored);
+	labdir_unlock(dir);
 }
 
 struct names {

@@ -38,6 +38,9 @@ bool labdir_alive(const struct labdir *dir);
 /* Removes the directory and what is ours in it. With keep the logs go to NAME.failed. 0 or -errno. */
 int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err);
 
+/* The same of one in which nothing was made, if nobody else has use for it. */
+void labdir_discard(struct labdir *dir);
+
 /* Removes the logs that a failed lab of this name left in NAME.failed. */
 void labdir_forget_failed(struct labdir *dir);
 

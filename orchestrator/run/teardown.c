@@ -9,6 +9,7 @@
 #include "run/teardown.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,6 +37,32 @@ static int plain_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
 	return 0;
 }
 
+/* ---- memory: without any left a lab comes down all the same */
+
+struct victim {
+	int pidfd;
+	uint32_t step;
+};
+
+struct way_down {
+	struct victim *programs, *cells; /* room for one a step */
+	struct ns_id *spaces;
+};
+
+static struct way_down *way_down(int n_steps)
+{
+	size_t n = (size_t)n_steps;
+	struct way_down *way =
+		calloc(1, sizeof *way + n * (sizeof *way->spaces + 2 * sizeof *way->programs));
+
+	if (!way)
+		return NULL;
+	way->spaces = (struct ns_id *)(void *)(way + 1);
+	way->programs = (struct victim *)(void *)(way->spaces + n);
+	way->cells = way->programs + n;
+	return way;
+}
+
 int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd,
 		 bool have_fds, struct err *err)
 {
@@ -58,7 +85,17 @@ int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int 
 	if (ctx->host_net < 0)
 		return ctx->host_net;
 	r = nlb_init(&ctx->batch, err);
-	return r;
+	if (r == 0)
+		ctx->way_down = way_down(ctx->plan->n_steps);
+	return r < 0 || ctx->way_down ? r : err_sys(err, -ENOMEM, "no memory to come down with");
+}
+
+void teardown_free(struct ctx *ctx)
+{
+	nlb_free(&ctx->batch);
+	free(ctx->way_down);
+	ctx->way_down = NULL;
+	fd_closep(&ctx->host_net);
 }
 
 static void problem(struct teardown_result *result, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -70,15 +107,11 @@ static void problem(struct teardown_result *result, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	result->left = true;
 	strbuf_printf(&result->problems, "%s%s", result->problems.len ? "\n" : "", text);
 }
 
 /* ---- programs */
-
-struct victim {
-	int pidfd;
-	uint32_t step;
-};
 
 struct victims {
 	struct victim *v;
@@ -87,13 +120,13 @@ struct victims {
 
 #define OP_BIT(op) (UINT64_C(1) << (op))
 
-/* Programs of these ops that still run. */
-static struct victims victims_of(struct ctx *ctx, uint64_t ops)
+/* Programs of these ops that still run, in room for all. */
+static struct victims victims_of(struct ctx *ctx, uint64_t ops, struct victim *room,
+				 struct teardown_result *result)
 {
-	struct victims victims = { .v = calloc((size_t)ctx->plan->n_steps + 1,
-					       sizeof(struct victim)) };
+	struct victims victims = { .v = room };
 
-	for (int i = 0; victims.v && i < ctx->plan->n_steps; i++) {
+	for (int i = 0; i < ctx->plan->n_steps; i++) {
 		const struct spawn_mark *mark = &ctx->slots[i].mark;
 		int pidfd;
 
@@ -102,6 +135,9 @@ static struct victims victims_of(struct ctx *ctx, uint64_t ops)
 		pidfd = spawn_pidfd(mark->pid, mark->start_time);
 		if (pidfd >= 0)
 			victims.v[victims.n++] = (struct victim){ pidfd, (uint32_t)i };
+		else if (pidfd != -ESRCH)
+			problem(result, "%s: its process cannot be reached: %s",
+				ctx->plan->steps[i].what, strerror(-pidfd));
 	}
 	return victims;
 }
@@ -155,7 +191,6 @@ static void victims_free(struct victims *victims)
 {
 	for (int i = 0; i < victims->n; i++)
 		fd_closep(&victims->v[i].pidfd);
-	free(victims->v);
 }
 
 static uint32_t grace_of(const struct ctx *ctx, const struct victims *victims)
@@ -186,15 +221,15 @@ static void count_programs(const struct ctx *ctx, const struct victims *victims,
 /* Of a hook or a TAP's helper that its starter's death killed, whatever it had started. */
 static void stop_abandoned(const struct ctx *ctx, struct teardown_result *result)
 {
-	struct strbuf lab autostr = STRBUF_INIT;
+	char lab[128];
 
-	strbuf_printf(&lab, "TAPNET_LAB=%s", ctx->plan->lab);
+	(void)snprintf(lab, sizeof lab, "TAPNET_LAB=%s", ctx->plan->lab);
 	for (int i = 0; i < ctx->plan->n_steps; i++)
 		if (OP_BIT(ctx->plan->steps[i].op) & (OP_BIT(OP_HOOK) | OP_BIT(OP_TAP)) &&
 		    ctx->slots[i].mark.pid &&
 		    (slot_get(&ctx->slots[i]) == SLOT_INTENT ||
 		     slot_get(&ctx->slots[i]) == SLOT_UNDOING) &&
-		    spawn_kill_session(ctx->slots[i].mark.pid, lab.text, io_now_ms() + KILL_MS) < 0)
+		    spawn_kill_session(ctx->slots[i].mark.pid, lab, io_now_ms() + KILL_MS) < 0)
 			problem(result, "%s: what its hook or helper started cannot be killed",
 				ctx->plan->steps[i].what);
 }
@@ -202,8 +237,9 @@ static void stop_abandoned(const struct ctx *ctx, struct teardown_result *result
 /* Hooks, execs and bridge helpers that were under way: their whole groups. */
 static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 {
-	struct victims victims =
-		victims_of(ctx, OP_BIT(OP_EXEC) | OP_BIT(OP_HOOK) | OP_BIT(OP_TAP));
+	struct way_down *way = ctx->way_down;
+	struct victims victims = victims_of(ctx, OP_BIT(OP_EXEC) | OP_BIT(OP_HOOK) | OP_BIT(OP_TAP),
+					    way->programs, result);
 
 	for (int i = 0; i < victims.n; i++)
 		(void)kill(-ctx->slots[victims.v[i].step].mark.pid, SIGKILL);
@@ -214,6 +250,27 @@ static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 	stop_abandoned(ctx, result);
 }
 
+/* Kills our children. How many there are at least, -errno when that cannot be seen. */
+static int kill_children(void)
+{
+	autofd int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+	char text[4096], *end;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	int found = 0;
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	for (const char *p = text;; p = end) {
+		pid_t pid = (pid_t)strtol(p, &end, 10);
+
+		if (*end != ' ') /* after each; what is cut off comes the next time */
+			return found;
+		found++;
+		(void)kill(pid, SIGKILL);
+	}
+}
+
 /* Daemons of hooks, helpers of a killed worker: whatever came to guardian or worker as their
  * reaper. The children of a `gc` may be those of the shell that became it. */
 static void stop_orphans(const struct ctx *ctx, struct teardown_result *result)
@@ -221,20 +278,15 @@ static void stop_orphans(const struct ctx *ctx, struct teardown_result *result)
 	int64_t deadline = io_now_ms() + KILL_MS;
 
 	while (ctx->have_fds) {
-		FILE *f autofile = fopen("/proc/thread-self/children", "re");
-		bool any = false;
-		int pid;
+		int n = kill_children();
 
-		while (f && fscanf(f, "%d", &pid) == 1) {
-			any = true;
-			(void)kill(pid, SIGKILL);
-		}
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
-		if (!any)
+		if (n == 0)
 			return;
 		if (io_now_ms() > deadline) {
-			problem(result, "a process that a hook left cannot be killed");
+			problem(result, "a process that a hook left cannot be %s",
+				n < 0 ? "seen" : "killed");
 			return;
 		}
 		(void)poll(NULL, 0, 1);
@@ -243,8 +295,9 @@ static void stop_orphans(const struct ctx *ctx, struct teardown_result *result)
 
 static void stop_programs(struct ctx *ctx, struct teardown_result *result)
 {
-	struct victims procs = victims_of(ctx, OP_BIT(OP_PROC)),
-		       cells = victims_of(ctx, OP_BIT(OP_CELL));
+	struct way_down *way = ctx->way_down;
+	struct victims procs = victims_of(ctx, OP_BIT(OP_PROC), way->programs, result),
+		       cells = victims_of(ctx, OP_BIT(OP_CELL), way->cells, result);
 
 	count_programs(ctx, &procs, result);
 	victims_signal(&procs, SIGTERM);
@@ -269,11 +322,11 @@ static int by_inode(const void *a, const void *b)
  * it may be dead and its inode another's: then only one with a cookie is known for sure. */
 static void stop_inside(struct ctx *ctx, struct teardown_result *result)
 {
-	struct ns_id *ids autofree = calloc((size_t)ctx->plan->n_steps + 1, sizeof *ids);
+	struct ns_id *ids = ((struct way_down *)ctx->way_down)->spaces;
 	struct err err;
 	int n = 0, r;
 
-	for (int i = 0; ids && i < ctx->plan->n_steps; i++)
+	for (int i = 0; i < ctx->plan->n_steps; i++)
 		if (ctx->plan->steps[i].op == OP_NETNS && ctx->slots[i].ns.inode &&
 		    (ctx->have_fds || ctx->slots[i].ns.cookie))
 			ids[n++] = ctx->slots[i].ns;
@@ -304,9 +357,10 @@ static void undo_phase(struct ctx *ctx, enum undo_phase phase, struct teardown_r
 
 		if (op->phase != phase || !armed(ctx, i) || fault_leak((uint32_t)i))
 			continue;
-		if (op->undo(ctx, (uint32_t)i, &err) < 0)
+		if (op->undo(ctx, (uint32_t)i, &err) == 0)
+			slot_set(&ctx->slots[i], SLOT_UNDONE);
+		else /* the next `gc` finds it armed, unless it is known to have had its turn */
 			problem(result, "%s: %s", ctx->plan->steps[i].what, err.msg);
-		slot_set(&ctx->slots[i], SLOT_UNDONE);
 	}
 }
 

@@ -10,7 +10,9 @@ struct teardown_result {
 	int guests, services, hooks, taps, namespaces; /* ended, run, let go */
 	int killed; /* processes found inside that were not of the plan */
 	int64_t ms;
-	struct strbuf problems; /* a line each; empty when nothing is left */
+	bool left; /* not all is undone */
+	struct strbuf
+		problems; /* a line each, as far as there is memory; empty when nothing is left */
 };
 
 /* Undoes what the journal says was done. Idempotent. Afterwards nothing of the lab is left but its
@@ -21,8 +23,9 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 /* "1 guest, 2 TAPs, 1 namespace" */
 void teardown_words(const struct teardown_result *result, struct strbuf *out);
 
-/* A ctx for coming down: waits by poll. 0 or -errno. */
+/* A ctx for coming down: waits by poll, and has all memory that it takes. 0 or -errno. */
 int teardown_ctx(struct ctx *ctx, struct journal *journal, const char *run, int run_fd,
 		 bool have_fds, struct err *err);
+void teardown_free(struct ctx *ctx);
 
 #endif

@@ -135,10 +135,11 @@ static void cell_main(const struct cell *cell, int report)
 	const struct child_report ready = { .step = CHILD_READY };
 	sigset_t mask;
 	int signals;
+	const uint64_t start_time = child_start_time();
 
 	child_signals();
-	if (cell->mark)
-		child_mark(cell->mark, child_start_time());
+	cell_check(report, CHILD_MARK, start_time ? 0 : -EIO);
+	child_mark(cell->mark, start_time);
 	(void)sigemptyset(&mask);
 	(void)sigaddset(&mask, SIGTERM);
 	(void)sigaddset(&mask, SIGCHLD);
@@ -207,8 +208,8 @@ static int mntns_child(void *arg)
 
 	if (r == 0 && child->hosts)
 		r = child_mount_hosts(child->hosts);
-	(void)send(child->sock, &r, sizeof r, MSG_NOSIGNAL);
-	(void)!recv(child->sock, &c, 1, 0);
+	if (io_write_all(child->sock, &r, sizeof r) == 0)
+		(void)!recv(child->sock, &c, 1, 0);
 	return 0;
 }
 

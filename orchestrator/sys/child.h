@@ -9,6 +9,7 @@
 
 /* Where a child can fail. */
 enum child_step {
+	CHILD_MARK,
 	CHILD_SESSION,
 	CHILD_NULL,
 	CHILD_CELL,

@@ -94,11 +94,15 @@ uint64_t child_start_time(void)
 int spawn_pidfd(pid_t pid, uint64_t start_time)
 {
 	autofd int fd = pid > 0 ? pidfd_of(pid) : -ESRCH;
+	uint64_t its;
 
 	if (fd < 0)
 		return fd;
 	/* Read after the pidfd is open: from then on the pid cannot be another's unnoticed. */
-	return spawn_start_time(pid) == start_time ? take_fd(&fd) : -ESRCH;
+	its = spawn_start_time(pid);
+	if (its == 0 && pidfd_signal(fd, 0) != -ESRCH)
+		return -EAGAIN; /* it is there, and cannot be looked at */
+	return its == start_time ? take_fd(&fd) : -ESRCH;
 }
 
 /* The kernel gives up a task's namespaces after its memory and fds; there is no link to show then. */

@@ -106,6 +106,7 @@ int child_hear(int report, int64_t deadline, struct child_report *ret_report)
 static const char *child_step_words(int32_t step)
 {
 	static const char *const words[] = {
+		[CHILD_MARK] = "could not read its start time",
 		[CHILD_SESSION] = "could not make its session or terminal",
 		[CHILD_NULL] = "could not open /dev/null",
 		[CHILD_CELL] = "could not join its node",
@@ -475,6 +476,8 @@ static void child_run(struct child *child)
 	child_signals();
 	if (child->spawn->mark)
 		child->start_time = child_start_time();
+	if (child->spawn->mark && !child->start_time) /* nobody would find it again */
+		child_fail(child->report, CHILD_MARK, -EIO);
 	for (size_t i = 0; i < COUNT(child_steps); i++) {
 		int r = child_steps[i].run(child);
 
