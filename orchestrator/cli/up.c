@@ -455,8 +455,8 @@ int live_lost(struct live *live)
 		cli_complain("%s: its guardian and worker %s", live->request.plan->lab,
 			     live_late(live) ? "do not answer" : "were killed");
 	/* Once the dead have let go of the lock, one who holds it has brought up a lab of his own. */
-	for (int64_t end = io_now_ms() + LET_GO_MS; !live_late(live) && labdir_alive(&live->dir);
-	     (void)poll(NULL, 0, 1))
+	for (int64_t end = io_now_ms() + LET_GO_MS;
+	     live->fd >= 0 && !live_late(live) && labdir_alive(&live->dir); (void)poll(NULL, 0, 1))
 		if (io_now_ms() > end)
 			return EXIT_UNDONE;
 	if (run_down(&live->dir, &outcome, &words, &err) < 0)

@@ -1,0 +1,111 @@
+# test_inject.py - the kernel refuses a system call of the program that users run: strace lets it.
+#
+# Any process of a lab, any system call of a list, any errno that is legal there, at any time: the seed
+# chooses. strace counts for each process alone, so several may fail in one life. TAPNET_INJECT=N: how
+# many lives (TAPNET_LONG: 10,000); TAPNET_SEED.
+import collections
+import os
+import re
+import time
+
+import pytest
+
+import faultlab
+from trial import Trial, choice, tell
+
+COUNT = int(os.environ.get("TAPNET_INJECT") or (10000 if faultlab.LONG else 200))
+PARTS = 2  # for as many processes of pytest
+
+ERRNOS = {
+    "openat": "EMFILE ENOMEM EINTR", "read": "ENOMEM EINTR", "write": "ENOSPC EINTR ENOMEM",
+    "pread64": "ENOMEM", "ioctl": "ENOMEM EBUSY EINTR", "socket": "EMFILE ENOBUFS",
+    "socketpair": "EMFILE ENOMEM", "bind": "ENOMEM", "listen": "ENOMEM", "connect": "ENOMEM EAGAIN",
+    "accept4": "EMFILE ENOMEM", "sendmsg": "ENOBUFS EINTR", "sendto": "ENOBUFS EINTR",
+    "recvmsg": "ENOBUFS EINTR", "recvfrom": "ENOBUFS EINTR", "setsockopt": "ENOBUFS ENOMEM",
+    "mmap": "ENOMEM", "brk": "ENOMEM", "fallocate": "ENOSPC EINTR", "ftruncate": "ENOSPC",
+    "dup2": "EBUSY", "dup3": "EBUSY", "pipe2": "EMFILE ENOMEM", "clone3": "ENOMEM EAGAIN",
+    "setns": "ENOMEM", "unshare": "ENOMEM ENOSPC", "mount": "ENOMEM EBUSY", "poll": "ENOMEM EINTR",
+    "epoll_wait": "EINTR", "epoll_ctl": "ENOMEM ENOSPC", "epoll_create1": "EMFILE ENOMEM",
+    "signalfd4": "EMFILE ENOMEM", "inotify_init1": "EMFILE", "inotify_add_watch": "ENOSPC ENOMEM",
+    "pidfd_open": "EMFILE ENOMEM", "mkdirat": "ENOSPC ENOMEM", "unlinkat": "EBUSY ENOMEM",
+    "renameat": "ENOSPC", "newfstatat": "ENOMEM", "fstat": "ENOMEM", "readlink": "ENOMEM",
+    "getdents64": "ENOMEM", "close_range": "ENOMEM", "chdir": "ENOMEM", "setgroups": "ENOMEM",
+}
+
+hostbr = pytest.fixture(faultlab.host_bridge)
+
+
+@pytest.fixture
+def full(lab, bin, hostbr, needs):
+    """The lab with every kind, not yet up."""
+    needs("strace")
+    made, _ = faultlab.full(lab, bin)
+    made.file.write_text(made.file.read_text().replace("timeout: 20s", "timeout: 8s"))
+    return made
+
+
+def strace(made, *options):
+    """Its programs are not traced: what fails there is their affair. -D: the exit status is up's."""
+    return ["strace", "-D", "-f", "-b", "execve", "-qq", "-o", made.file.parent / "trace",
+            *options]
+
+
+def trace(made):
+    return (made.file.parent / "trace").read_text(errors="replace")
+
+
+def recorded(made, bin):
+    """{system call: the most that one process made of it}, of a whole life."""
+    trial = Trial(made, bin)
+    assert trial.run(prefix=strace(made, "-e", "trace=" + ",".join(ERRNOS))) == []
+    calls = collections.Counter(re.findall(r"^(\d+ +\w+)\(", trace(made), re.M))
+    most = collections.Counter()
+    for key, n in calls.items():
+        name = key.split()[1]
+        most[name] = max(most[name], n)
+    return {name: n for name, n in most.items() if name in ERRNOS}
+
+
+def lives(most):
+    random = choice()
+    names = sorted(most)
+    for _ in range(COUNT):
+        name = random.choice(names)
+        yield name, random.choice(ERRNOS[name].split()), random.randint(1, most[name])
+
+
+def inject_each(made, bin, part):
+    begin = time.monotonic()
+    trial = Trial(made, bin, {127})  # the dynamic loader's
+    problems, faults = [], 0
+    mine = list(lives(recorded(made, bin)))[part::PARTS]
+    for name, error, when in mine:
+        found = trial.run(prefix=strace(made, "-e", f"trace={name}", "-e",
+                                        f"inject={name}:error={error}:when={when}"))
+        faults += "(INJECTED)" in trace(made)
+        problems += [(f"{name} {error} {when}", *problem) for problem in found]
+    wrong = tell("inject", faults, problems, trial.longest, begin)
+    assert not wrong, wrong
+    assert faults > 0.3 * len(mine), "most of the faults were never met"
+
+
+class TestOneHalf:
+    def test_injected(self, full, bin):
+        inject_each(full, bin, 0)
+
+
+class TestOtherHalf:
+    def test_injected(self, full, bin):
+        inject_each(full, bin, 1)
+
+
+def test_planted_leak(full, bin, fault_bin):
+    """A step that is not undone is seen, behind strace as well."""
+    steps = faultlab.steps(full)
+    full.bin = fault_bin
+    tap = next(s["step"] for s in steps if s["op"] == "tap")
+    # LeakSanitizer cannot work where another traces
+    found = Trial(full, bin).run({"TAPNET_FAULT": f"leak@{tap}",
+                                  "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=0"},
+                                 strace(full, "-e", "trace=mkdirat"))
+    assert any(kind == "leak" and words.startswith("left: process") for kind, words in found), found
