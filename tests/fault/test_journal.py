@@ -1,7 +1,6 @@
 # test_journal.py - a journal that is truncated, corrupt, of another version or of another boot: up,
 # down, gc and list say so and touch nothing of the host.
 import os
-import signal
 import struct
 from pathlib import Path
 
@@ -65,9 +64,7 @@ def dead(lab, fault_bin):
     made = lab(LAB, fault_bin)
     faultlab.script(made.file.parent / "hook", faultlab.HOOK)
     made.up()
-    victims = [faultlab.one("tapnet-guard"), faultlab.one("tapnet-work")]
-    for pid in victims:
-        os.kill(pid, signal.SIGKILL)
+    victims = faultlab.kill_who("both")
     faultlab.wait("both dead, and all with them",
                   lambda: all(map(faultlab.gone, victims)) and not faultlab.pids("sleep"))
     faultlab.wait("the inits too", lambda: not faultlab.pids("tapnet-init"))

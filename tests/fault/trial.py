@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 import faultlab
@@ -15,13 +16,37 @@ from conftest import SYSCTLS, Session, processes, run_dir
 
 LATE = 10.0
 TOLD = 6
-SEED = int(os.environ.get("TAPNET_SEED") or 1)
+CI_SECONDS = 100.0  # of one part in a test run: on a machine with nothing else to do all fits in
+SEED = int(os.environ.get("TAPNET_SEED") or os.environ.get("TAPNET_SOAK_SEED") or 1)
 PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/net/if_inet6",
           "/proc/net/ipv6_route")
 
 
-def choice():
-    return random.Random(SEED)
+# Says only that it ran: no more processes than that takes.
+HOOK = """\
+#!/bin/sh
+echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE}" >> hooks.log
+"""
+
+
+def full(lab, binary):
+    """The lab with every kind, not yet up; what waits for a guest that says nothing ends in time."""
+    made, steps = faultlab.full(lab, binary)
+    made.file.write_text(made.file.read_text().replace("timeout: 20s", "timeout: 8s"))
+    faultlab.script(made.file.parent / "hook", HOOK)
+    return made, steps
+
+
+def mine(plans, part, parts, on_demand):
+    """This part's share of (key, plan), whatever the others see; in an order of the seed's, in a test
+    run as many as the time allows."""
+    plans = [plan for key, plan in plans if zlib.crc32(repr(key).encode()) % parts == part]
+    random.Random(SEED).shuffle(plans)
+    until = time.monotonic() + CI_SECONDS
+    for plan in plans:
+        if not on_demand and time.monotonic() > until:
+            return
+        yield plan
 
 
 def host():
@@ -142,7 +167,7 @@ class Trial:
 
 
 def figures(**of):
-    """A line for `./dev soak`."""
+    """A line for `./dev soak`, like those of tests/soak."""
     path = os.environ.get("TAPNET_FIGURES")
     if path:
         with open(path, "a", encoding="utf-8") as file:
@@ -152,8 +177,8 @@ def figures(**of):
 def tell(harness, trials, problems, longest, begin):
     """problems: [(place, kind, words)]; the figures, and what pytest says when there are any."""
     kinds = [kind for _, kind, _ in problems]
-    figures(harness=harness, faults=trials, leaks=kinds.count("leak"), late=kinds.count("late"),
-            sanitizer=kinds.count("sanitizer"), exits=kinds.count("exit") + kinds.count("drift"),
-            longest_ms=round(longest * 1000), seconds=round(time.monotonic() - begin))
+    figures(harness=harness, runs=trials, leaks=kinds.count("leak"), lies=kinds.count("drift"),
+            wrong=kinds.count("exit") + kinds.count("late"), longest=round(longest, 3),
+            reports=kinds.count("sanitizer"), seed=SEED, seconds=round(time.monotonic() - begin, 1))
     text = "\n".join(f"{place}: {kind}: {words}" for place, kind, words in problems)
     return f"{len(problems)} wrong of {trials} faults:\n{text}" if problems else ""
