@@ -16,7 +16,7 @@ import trial
 from faultcalls import SHORT, Calls, errnos, places
 from trial import Trial, mine, tell
 
-WANT = os.environ.get("TAPNET_CALLS") or ("all" if faultlab.LONG else "")
+WANT = os.environ.get("TAPNET_CALLS") or ("all" if faultlab.LONG or trial.SECONDS else "")
 PARTS = 2  # for as many processes of pytest
 
 hostbr = pytest.fixture(faultlab.host_bridge)

@@ -16,6 +16,7 @@ from conftest import SYSCTLS, Session, processes, run_dir
 
 LATE = 10.0
 TOLD = 6
+SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS") or 0)  # `./dev soak` has
 CI_SECONDS = 100.0  # of one part in a test run: on a machine with nothing else to do all fits in
 SEED = int(os.environ.get("TAPNET_SEED") or os.environ.get("TAPNET_SOAK_SEED") or 1)
 PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/net/if_inet6",
@@ -42,9 +43,9 @@ def mine(plans, part, parts, on_demand):
     run as many as the time allows."""
     plans = [plan for key, plan in plans if zlib.crc32(repr(key).encode()) % parts == part]
     random.Random(SEED).shuffle(plans)
-    until = time.monotonic() + CI_SECONDS
+    until = time.monotonic() + (SECONDS / parts if SECONDS else CI_SECONDS)
     for plan in plans:
-        if not on_demand and time.monotonic() > until:
+        if (SECONDS or not on_demand) and time.monotonic() > until:
             return
         yield plan
 
