@@ -17,7 +17,8 @@
 #include "base/io.h"
 #include "sys/pidfd.h"
 
-#define LAST_READS 64 /* of who has ended: what it left may write on for ever */
+#define UNWATCHED_MS 50 /* then it is tried again */
+#define LAST_READS   64 /* of who has ended: what it left may write on for ever */
 
 enum watch {
 	WATCH_SIGNAL,
@@ -83,12 +84,30 @@ int loop_init(struct loop *loop, int dir_fd, struct err *err)
 	return r < 0 ? err_sys(err, r, "cannot make the event loop") : 0;
 }
 
+/* False when it has to be tried again. */
+static bool watch_proc(struct loop *loop, int fd, enum watch what, size_t index)
+{
+	int r = fd < 0 ? 0 : watch_add(loop, fd, EPOLLIN, what, index);
+
+	return r == 0 || r == -EEXIST;
+}
+
 void loop_watch(struct loop *loop, struct proc *proc)
 {
 	size_t index = (size_t)(proc - loop->ctx->procs);
 
-	(void)watch_add(loop, proc->master, EPOLLIN, WATCH_TTY, index);
-	(void)watch_add(loop, proc->spawned.pidfd, EPOLLIN, WATCH_END, index);
+	if (!watch_proc(loop, proc->master, WATCH_TTY, index) ||
+	    !watch_proc(loop, proc->spawned.pidfd, WATCH_END, index))
+		loop->unwatched = true;
+}
+
+/* Without memory one was not watched: it would have no output, and no end. */
+static void watch_again(struct loop *loop)
+{
+	loop->unwatched = false;
+	for (int i = 0; i < loop->ctx->n_procs; i++)
+		if (loop->ctx->procs[i].state == PROC_RUNNING)
+			loop_watch(loop, &loop->ctx->procs[i]);
 }
 
 /* ---- what can happen */
@@ -143,10 +162,14 @@ static void on_listen(struct loop *loop)
 {
 	while (control_accept(loop))
 		;
-	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		if (loop->clients[i].fd >= 0) /* a second time is refused, and that is fine */
-			(void)watch_add(loop, loop->clients[i].fd, EPOLLIN | EPOLLRDHUP,
-					WATCH_CLIENT, i);
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		int r = loop->clients[i].fd < 0 ? 0
+						: watch_add(loop, loop->clients[i].fd,
+							    EPOLLIN | EPOLLRDHUP, WATCH_CLIENT, i);
+
+		if (r < 0 && r != -EEXIST) /* it would wait for nothing */
+			client_close(loop, &loop->clients[i]);
+	}
 }
 
 static void on_signal(struct loop *loop)
@@ -235,6 +258,10 @@ static bool loop_turn(struct loop *loop, int64_t deadline)
 	int64_t due = again(loop, deadline);
 	int n;
 
+	if (loop->unwatched)
+		watch_again(loop);
+	if (loop->unwatched && due > io_now_ms() + UNWATCHED_MS)
+		due = io_now_ms() + UNWATCHED_MS;
 	if (loop->expires && loop->expires < due)
 		due = loop->expires;
 	n = epoll_wait(loop->epoll, events, (int)COUNT(events), io_left_ms(due));

@@ -29,6 +29,7 @@ struct loop {
 	int caller;	 /* the report socket while `up` waits, -1 */
 	uint32_t owner;	 /* uid that may speak to us, beside root */
 	bool stop;	 /* the lab is to come down */
+	bool unwatched;	 /* a program, for want of memory: until it is tried again */
 	int64_t expires; /* --ttl: ms of io_now_ms(), 0 never */
 	struct client clients[CLIENTS_MAX];
 };

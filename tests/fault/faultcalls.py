@@ -87,7 +87,6 @@ _ERRNOS = {
     "ioctl": [errno.ENOMEM, errno.EBUSY, errno.EINTR],
     "waitid nanosleep": [errno.EINTR],
     "setresgid setresuid": [errno.EAGAIN],
-    "close_range": [errno.ENOMEM],
 }
 _BY_NAME = {name: hows for names, hows in _ERRNOS.items() for name in names.split()}
 _SYSCALLS = {435: [errno.ENOMEM, errno.EAGAIN], 434: [errno.EMFILE, errno.ENOMEM]}  # clone3, pidfd_open

@@ -33,7 +33,7 @@ ERRNOS = {
     "signalfd4": "EMFILE ENOMEM", "inotify_init1": "EMFILE", "inotify_add_watch": "ENOSPC ENOMEM",
     "pidfd_open": "EMFILE ENOMEM", "mkdirat": "ENOSPC ENOMEM", "unlinkat": "EBUSY ENOMEM",
     "renameat": "ENOSPC", "newfstatat": "ENOMEM", "fstat": "ENOMEM", "readlink": "ENOMEM",
-    "getdents64": "ENOMEM", "close_range": "ENOMEM", "chdir": "ENOMEM", "setgroups": "ENOMEM",
+    "getdents64": "ENOMEM", "chdir": "ENOMEM", "setgroups": "ENOMEM",
 }
 
 hostbr = pytest.fixture(faultlab.host_bridge)
