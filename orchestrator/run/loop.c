@@ -274,17 +274,16 @@ static bool loop_turn(struct loop *loop, int64_t deadline)
 
 int loop_wait(struct loop *loop, int fd, short events, int64_t deadline)
 {
+	bool watched = fd < 0 || watch_add(loop, fd, (uint32_t)events, WATCH_EXTRA, 0) == 0;
 	bool ready = false;
 
-	if (fd >= 0) {
-		int r = watch_add(loop, fd, (uint32_t)events, WATCH_EXTRA, 0);
+	while (!ready && !loop->stop && io_now_ms() < deadline) {
+		int64_t look = watched ? deadline : io_now_ms() + UNWATCHED_MS;
 
-		if (r < 0)
-			return r;
+		ready = loop_turn(loop, look < deadline ? look : deadline) ||
+			(!watched && io_wait(fd, events, io_now_ms()) > 0);
 	}
-	while (!ready && !loop->stop && io_now_ms() < deadline)
-		ready = loop_turn(loop, deadline);
-	if (fd >= 0)
+	if (fd >= 0 && watched)
 		(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);
 	return ready ? 1 : loop->stop ? -ECANCELED : 0;
 }

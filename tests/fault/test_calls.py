@@ -72,7 +72,7 @@ def fail_each(full, calls, bin, fault_bin, part):
     problems, fired, n = [], 0, 0
     for n, plan in enumerate(mine(plans, part, PARTS, WANT), 1):
         calls.plan(**plan)
-        found = trial_.run(calls.env, fired=lambda: calls.table.fired)
+        found = trial_.run(calls.env, fired=lambda: calls.table.fired, lasting="last" in plan)
         fired += bool(calls.table.fired)
         problems += [(calls.table.fired_where, plan, *problem) for problem in found]
     where = places(fault_bin, {p[0] for p in problems})

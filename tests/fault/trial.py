@@ -113,14 +113,16 @@ class Trial:
         self.longest = max(self.longest, time.monotonic() - begin)
         return condition()
 
-    def run(self, env=None, prefix=(), fired=lambda: True):
-        """Up, status, down; fired() tells whether the fault has been. Gives what is wrong."""
+    def run(self, env=None, prefix=(), fired=lambda: True, lasting=False):
+        """Up, status, down; fired() tells whether the fault has been. Gives what is wrong. A fault that
+        lasts may keep the worker from answering."""
         made, self.problems, told = self.made, [], False
         faultlab.forget_hooks(made)
         up = self.command([*prefix, made.bin, "up", made.file], env)
         told |= up == TOLD
         if up == 0:
-            self.check_status(fired())
+            if not lasting:
+                self.check_status(fired())
             down = self.command([*prefix, made.bin, "down", made.name], env)
             told |= down == TOLD
             if down and made.is_there():
