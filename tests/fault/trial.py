@@ -18,7 +18,7 @@ LATE = 10.0
 TOLD = 6
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS") or 0)  # `./dev soak` has
 CI_SECONDS = 100.0  # of one part in a test run: on a machine with nothing else to do all fits in
-SEED = int(os.environ.get("TAPNET_SEED") or os.environ.get("TAPNET_SOAK_SEED") or 1)
+SEED = int(os.environ.get("TAPNET_SEED") or 1)
 PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/net/if_inet6",
           "/proc/net/ipv6_route")
 
