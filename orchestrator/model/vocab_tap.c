@@ -155,7 +155,8 @@ const struct field vocab_tap[] = {
 	  AT(tap_spec, vhostfds),
 	  .parse = parse_fds,
 	  .schema = SCHEMA_REF("scalars"),
-	  .help = "the caller's open vhost-net fds, one a queue" },
+	  .help = "the caller's open vhost-net fds, one a queue; what the caller keeps of them "
+		  "goes on feeding a guest that has ended" },
 	{ .name = "helper",
 	  .type = FIELD_MAP,
 	  AT(tap_spec, helper),
