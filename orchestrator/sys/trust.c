@@ -110,7 +110,7 @@ static int open_at(int folder, const char *name, uid_t owner, struct trusted *tr
 int trust_open(const char *dir, const char *path, uid_t owner, struct trusted *ret, struct err *err)
 {
 	char *whole autofree = NULL;
-	const char *name = NULL;
+	const char *name = "";
 	autofd int folder = -1;
 	int r;
 
