@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import stat
+import struct
 import tempfile
 from pathlib import Path
 
@@ -117,10 +118,11 @@ links: [[r1:eth1, g1:eth0]]
 """
 
 
-def test_user(lab):
+def test_user(lab, run, bin, needs):
     """The user, one group, no capability; HOME and USER are theirs. `exec` sets up: it stays root."""
+    needs("setpriv")
     made = lab_of(lab, USERS.replace("GROUP", OTHER_GROUP.gr_name))
-    made.up("--trust-hooks")
+    run(["setpriv", "--groups", "4,5,6", bin, "up", "--trust-hooks", made.file])
     expected = {"hook": (NOBODY.pw_uid, OTHER_GROUP.gr_gid), "exec": (0, 0),
                 "a": (NOBODY.pw_uid, NOBODY.pw_gid), "b": (4242, 4243), "c": (0, 0),
                 "guest": (NOBODY.pw_uid, NOBODY.pw_gid), "iface": (4242, 4243)}
@@ -227,6 +229,15 @@ def test_not_to_be_setuid(run, bin):
             argv[0] = bin.parent / argv[0].name
         done = run(argv, status=None, preexec_fn=lambda: os.setresuid(12345, 0, 0))
         assert done.returncode != 0 and "setuid" in done.stderr, (argv, done)
+
+
+def test_not_to_have_capabilities_of_its_own(run, bin):
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="tapnet-rights-") as folder:
+        os.chmod(folder, 0o755)
+        copy = shutil.copy(bin, folder)
+        os.setxattr(copy, "security.capability", struct.pack("<5I", 0x02000001, 1 << 12, 0, 0, 0))
+        done = run([copy, "list"], status=None, preexec_fn=lambda: os.setresuid(12345, 12345, 12345))
+        assert done.returncode == 4 and "capabilities of its own" in done.stderr, done
 
 
 def test_nothing_that_is_built_is_setuid(bin):
