@@ -11,7 +11,7 @@
 #include "run/control.h"
 #include "run/json.h"
 
-#define CONNECT_S 5
+#define CONNECT_S 2
 
 int control_connect(const struct labdir *dir, struct err *err)
 {

@@ -3,6 +3,7 @@
 import array
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -171,6 +172,27 @@ def test_a_console_that_does_not_read(made):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         works(made)
         works(made)
+
+
+def test_a_suspended_worker_whose_queue_is_full(made):
+    """Who cannot even connect is told so in time; `down` insists."""
+    worker = faultlab.worker_of(made)
+    os.kill(worker, signal.SIGSTOP)
+    waiting = []
+    try:
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(str(faultlab.run_dir() / made.name / "control"))
+    except BlockingIOError:
+        pass
+    began = time.monotonic()
+    assert "cannot reach the lab" in made.exec("r1", "true", status=125).stderr
+    assert time.monotonic() - began < 6
+    made.down(status=None)
+    assert not made.is_there() and time.monotonic() - began < 20
+    for sock in waiting:
+        sock.close()
 
 
 def test_another_user(made):
