@@ -286,7 +286,7 @@ bool control_message(struct loop *loop, struct client *client)
 	struct json_object *request;
 	bool keep;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM))
 		return true;
 	if (n <= 0 || (size_t)n >= sizeof data)
 		return false;

@@ -156,9 +156,11 @@ static int each_entry(int dir_fd, entry_fn *fn, void *arg)
 		fd_closep(&fd);
 		return -errno;
 	}
-	for (struct dirent *e; r == 0 && (e = readdir(d));)
+	for (struct dirent *e; r == 0 && (errno = 0, (e = readdir(d)));)
 		if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, ".."))
 			r = fn(dir_fd, e->d_name, arg);
+	if (r == 0) /* 0 at the end, unless it could not be read */
+		r = -errno;
 	(void)closedir(d);
 	return r;
 }

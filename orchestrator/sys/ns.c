@@ -192,12 +192,15 @@ static int hunt_scan(struct ns_hunt *hunt)
 	if (!dir)
 		return -errno;
 	hunt->proc = dirfd(dir);
-	while (r == 0 && hunt->n_pidfds < NS_KILL_ROUND && (entry = readdir(dir))) {
+	while (r == 0 && hunt->n_pidfds < NS_KILL_ROUND && (errno = 0, (entry = readdir(dir)))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
 		if (pid > 0 && pid != getpid() && hunt_is_inside(hunt, pid))
 			r = hunt_kill(hunt, pid);
+		errno = 0;
 	}
+	if (r == 0) /* 0 at the end, unless it could not be read */
+		r = -errno;
 	(void)closedir(dir);
 	return r;
 }

@@ -139,7 +139,7 @@ static int session_round(pid_t session, const char *env)
 
 	if (!dir)
 		return -errno;
-	for (struct dirent *entry; (entry = readdir(dir));) {
+	for (struct dirent *entry; errno = 0, (entry = readdir(dir));) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		autofd int pidfd = -1;
 
@@ -151,6 +151,8 @@ static int session_round(pid_t session, const char *env)
 		found++;
 		(void)pidfd_signal(pidfd, SIGKILL);
 	}
+	if (errno) /* not the end: it could not be read */
+		found = -errno;
 	(void)closedir(dir);
 	return found;
 }

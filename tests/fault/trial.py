@@ -127,7 +127,7 @@ class Trial:
             told |= down == TOLD
             if down and made.is_there():
                 self.again()
-        elif not self.wait(lambda: not made.is_there()):
+        elif told or not self.wait(lambda: not made.is_there()):
             if not told:
                 self.wrong("leak", f"up: exit {up}, and the lab is there: {self.said}")
             self.again()
