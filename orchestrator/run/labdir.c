@@ -37,13 +37,11 @@ static int base_path(char out[LABDIR_PATH], struct err *err)
 }
 
 /* Opens a directory that must be ours alone. */
-static int open_own(int at, const char *name, const char *path, bool create, struct err *err)
+static int open_there(int at, const char *name, const char *path, struct err *err)
 {
 	autofd int fd = -1;
 	struct stat st;
 
-	if (create && mkdirat(at, name, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, -errno, "cannot make %s", path);
 	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
 		return err_set(err, -ENOTDIR, "%s is not a folder: remove it", path);
@@ -57,6 +55,20 @@ static int open_own(int at, const char *name, const char *path, bool create, str
 		return err_set(err, -EPERM, "%s is open to others (mode %03o): chmod 700 it", path,
 			       st.st_mode & 0777);
 	return take_fd(&fd);
+}
+
+/* One that was made for it, and then cannot be opened, is removed. */
+static int open_own(int at, const char *name, const char *path, bool create, struct err *err)
+{
+	bool made = create && mkdirat(at, name, 0700) == 0;
+	int fd;
+
+	if (create && !made && errno != EEXIST)
+		return err_sys(err, -errno, "cannot make %s", path);
+	fd = open_there(at, name, path, err);
+	if (fd < 0 && made)
+		(void)unlinkat(at, name, AT_REMOVEDIR);
+	return fd;
 }
 
 static struct labdir take_dir(struct labdir *dir)
@@ -82,8 +94,6 @@ int labdir_open(const char *name, bool create, struct labdir *ret_dir, struct er
 	(void)snprintf(dir.name, sizeof dir.name, "%s", name);
 	(void)snprintf(dir.path, sizeof dir.path, "%.*s/%s", LABDIR_PATH - 48, base, dir.name);
 	dir.fd = open_own(dir.base_fd, name, dir.path, create, err);
-	if (dir.fd < 0 && create) /* what we may have made just now is empty, or stays */
-		(void)unlinkat(dir.base_fd, name, AT_REMOVEDIR);
 	if (dir.fd < 0)
 		return dir.fd;
 	*ret_dir = take_dir(&dir);
