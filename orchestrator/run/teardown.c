@@ -444,6 +444,7 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 	if (ctx->have_fds)
 		delete_groups(ctx, result);
 	ctx_leave(ctx);
+	sensing = sensing && ns_sensor_armed(&sensor, &err) == 0; /* it took its time meanwhile */
 	close_fds(ctx, result);
 	undo_phase(ctx, UNDO_HOST, result);
 	ctx_leave(ctx);

@@ -337,8 +337,16 @@ int ns_sensor_arm(struct ns_sensor *sensor, struct err *err)
 		ns_sensor_drop(sensor);
 		return err_wrap(err, SENSOR_FAILED);
 	}
-	sensor->pidfd = waiter.pidfd;
-	fd_closep(&theirs); /* theirs alone now: its end is their end */
+	sensor->pidfd = waiter.pidfd; /* and theirs is theirs alone: its end is their end */
+	return 0;
+}
+
+int ns_sensor_armed(struct ns_sensor *sensor, struct err *err)
+{
+	int r;
+
+	if (sensor->sock < 0)
+		return err_set(err, -EINVAL, SENSOR_FAILED ": it is not armed");
 	r = sensor_hear(sensor, io_now_ms() + SENSOR_ARM_MS);
 	if (r < 0)
 		ns_sensor_drop(sensor);

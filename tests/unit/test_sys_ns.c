@@ -140,6 +140,13 @@ static void a_namespace_of_the_same_inode_is_not_meant(void **state)
 
 /* ---- sensor */
 
+static int arm(struct ns_sensor *sensor)
+{
+	int r = ns_sensor_arm(sensor, &err);
+
+	return r < 0 ? r : ns_sensor_armed(sensor, &err);
+}
+
 static void the_sensor_leaves_no_trace(void **state)
 {
 	struct ns_sensor sensor;
@@ -147,16 +154,19 @@ static void the_sensor_leaves_no_trace(void **state)
 
 	(void)state;
 	assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
-	must(ns_sensor_arm(&sensor, &err));
+	must(arm(&sensor));
 	must(ns_sensor_wait(&sensor, in_ms(LONG_MS), &err));
 	assert_childless();
 	assert_int_equal(sched_getaffinity(0, sizeof after, &after), 0);
 	assert_true(CPU_EQUAL(&before, &after));
 	assert_true(ns_sensor_wait(&sensor, in_ms(100), &err) < 0); /* it is disarmed */
+	must(arm(&sensor));
+	ns_sensor_drop(&sensor);
+	ns_sensor_drop(&sensor);
 	must(ns_sensor_arm(&sensor, &err));
-	ns_sensor_drop(&sensor);
-	ns_sensor_drop(&sensor);
+	ns_sensor_drop(&sensor); /* before it is armed */
 	assert_childless();
+	assert_true(ns_sensor_armed(&sensor, &err) < 0);
 }
 
 static void the_sensor_keeps_its_deadline(void **state)
@@ -165,7 +175,7 @@ static void the_sensor_keeps_its_deadline(void **state)
 	int64_t before;
 
 	(void)state;
-	must(ns_sensor_arm(&sensor, &err));
+	must(arm(&sensor));
 	before = io_now_ms();
 	assert_int_equal(ns_sensor_wait(&sensor, before, &err),
 			 -ETIMEDOUT); /* an RCU period is longer */
@@ -186,7 +196,7 @@ static int fill_drop_fill(void *arg)
 	    io_write_file(AT_FDCWD, "/proc/self/gid_map", "0 0 1") < 0 ||
 	    io_write_file(AT_FDCWD, "/proc/sys/user/max_net_namespaces", "21") < 0)
 		return 1;
-	if (ns_make_net(AT + 90, in_ms(LONG_MS), &err) < 0 || ns_sensor_arm(&sensor, &err) < 0)
+	if (ns_make_net(AT + 90, in_ms(LONG_MS), &err) < 0 || arm(&sensor) < 0)
 		return 2;
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 19; i++)
