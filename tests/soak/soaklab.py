@@ -9,7 +9,6 @@ import os
 import random
 import select
 import signal
-import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -23,7 +22,8 @@ SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS", 0))
 SEED = int(os.environ.get("TAPNET_SEED", 1))
 CI_SECONDS = 60.0  # of a harness in a test run, whatever its count
 LONGEST = 10.0  # no wait is longer, in seconds
-SETTLE = 0.1  # after a kill, at the 99th percentile, where the machine has nothing else to do
+SETTLE = 0.1  # seconds after a kill, at the 99th percentile
+IDLE = 0.05  # the kernel lets go of an empty namespace within this, unless others keep it busy
 
 # Small, and of nearly every kind: up in 10 ms or so.
 TINY = """\
@@ -194,12 +194,34 @@ class Watch:
 
 # --- figures --------------------------------------------------------------------------------------
 
+def percentile(values, of):
+    """None without any."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * of))] if ordered else None
+
+
+def kernel_alone():
+    """How long the kernel takes to let go of a namespace that has one link, whose other end we
+    have: both go at once."""
+    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; exec sleep 100"],
+                          stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        subprocess.run(["ip", "link", "add", "alone0", "type", "veth", "peer", "name", "alone1",
+                        "netns", str(holder.pid)], check=True)
+        begin_ = time.monotonic()
+        holder.kill()
+        while os.path.exists("/sys/class/net/alone0") and time.monotonic() < begin_ + LONGEST:
+            time.sleep(0.0005)
+        return time.monotonic() - begin_
+
+
 class Figures:
     """Of one harness."""
 
     def __init__(self, harness):
         self.harness, self.runs, self.longest = harness, 0, 0.0
         self.leaks, self.reports, self.lies, self.wrong, self.settle = [], [], [], [], []
+        self.kernel = []  # how long the kernel took for an empty namespace
         self.more = {}
         self.begin = time.monotonic()
 
@@ -210,18 +232,20 @@ class Figures:
         for line in lines:
             (self.reports if line.startswith("sanitizer") else self.leaks).append(f"{run}: {line}")
 
-    def percentile(self, of):
-        """In seconds; None without a measurement."""
-        ordered = sorted(self.settle)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * of))] if ordered else None
-
-    def busy(self):
-        """Beside other work a kill settles later: so many run at once for each processor."""
-        return 1.0 if SECONDS else max(1.0, 2 * os.getloadavg()[0] / os.cpu_count())
+    def limit(self):
+        """Of settling. Where others keep the kernel busy its time is not ours, for which a teardown
+        waits three times, one after the other (links of the lab, those in the host, namespaces);
+        nor is the time of other tests, in a test run."""
+        kernel = percentile(self.kernel, 0.99) or 0
+        limit = SETTLE if kernel <= IDLE else SETTLE + 3 * kernel
+        return limit if SECONDS else limit * max(1.0, 2 * os.getloadavg()[0] / os.cpu_count())
 
     def write(self):
         ms = {name: round(of * 1000, 1) for name, of in (
-            ("settle_median_ms", self.percentile(0.5)), ("settle_p99_ms", self.percentile(0.99)))
+            ("settle_median_ms", percentile(self.settle, 0.5)),
+            ("settle_p99_ms", percentile(self.settle, 0.99)),
+            ("settle_limit_ms", self.limit() if self.settle else None),
+            ("kernel_p99_ms", percentile(self.kernel, 0.99)))
             if of is not None}
         line = {"harness": self.harness, "runs": self.runs, "leaks": len(self.leaks),
                 "lies": len(self.lies), "wrong": len(self.wrong), "longest": round(self.longest, 3),
@@ -238,10 +262,10 @@ class Figures:
         bad = self.leaks + self.reports + self.lies + self.wrong
         if self.longest > LONGEST:
             bad.append(f"a wait of {self.longest:.1f} s")
-        p99 = self.percentile(0.99)
-        if p99 and len(self.settle) >= 50 and p99 > SETTLE * self.busy():
+        p99 = percentile(self.settle, 0.99)
+        if p99 and len(self.settle) >= 50 and p99 > self.limit():
             bad.append(f"settled after {p99 * 1000:.0f} ms, at the 99th percentile; "
-                       f"median {statistics.median(self.settle) * 1000:.0f} ms")
+                       f"{self.limit() * 1000:.0f} ms are allowed")
         if bad:
             more = f"\n… and {len(bad) - 20} more" if len(bad) > 20 else ""
             pytest.fail(f"{self.harness}, seed {SEED}:\n" + "\n".join(bad[:20]) + more,
