@@ -116,6 +116,8 @@ def reap(keep=()):
 
 def wait_end(process, seconds):
     """Its exit status as soon as it has one; None when it is late."""
+    if process.poll() is not None:
+        return process.returncode
     fd = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
@@ -241,6 +243,8 @@ class Figures:
         return limit if SECONDS else limit * max(1.0, 2 * os.getloadavg()[0] / os.cpu_count())
 
     def write(self):
+        if self.harness == "planted":
+            return
         ms = {name: round(of * 1000, 1) for name, of in (
             ("settle_median_ms", percentile(self.settle, 0.5)),
             ("settle_p99_ms", percentile(self.settle, 0.99)),
