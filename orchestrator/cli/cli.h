@@ -114,6 +114,8 @@ int cli_find(const char *name, struct running *ret_running);
 int cli_find_name(const char *name, char name_out[64]);
 /* The name of the lab of ./lab.yaml; with up only if it is. */
 bool cli_here(char name_out[64], bool up);
+/* The one lab that is up from this file, which may have changed since, or be gone. */
+bool cli_up_from(const char *file, char name_out[64]);
 void running_free(struct running *running);
 #define autorunning __attribute__((cleanup(running_free)))
 

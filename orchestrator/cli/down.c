@@ -58,7 +58,7 @@ static int down_each(const char *name, void *arg)
 	return 0;
 }
 
-/* A lab's name, or a file whose lab is meant. */
+/* A lab's name, or a file whose lab is meant: what is up from it, whatever it says by now. */
 static int down_operand(const char *operand)
 {
 	struct loaded loaded autoloaded = { 0 };
@@ -70,6 +70,8 @@ static int down_operand(const char *operand)
 		r = cli_find_name(operand, name);
 		return r ? r : down_name(name);
 	}
+	if (cli_up_from(operand, name))
+		return down_name(name);
 	r = cli_load(&options, &loaded);
 	return r ? r : down_name(loaded.lab->name.s);
 }

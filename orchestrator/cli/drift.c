@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/view.h"
+#include "op/proc.h"
 
 #define MTU_DEFAULT 1500
 
@@ -18,6 +19,7 @@ struct want {
 	const struct mac *mac;
 	const struct want *peer; /* of a veth */
 	const struct op_tap *tap;
+	const char *host_bridge;  /* whose port it is */
 	bool up, bridge, carrier; /* carrier: of a TAP whose guest runs */
 	bool filters;		  /* a bridge, by VLANs */
 	struct vlan *vlans;	  /* of a port */
@@ -126,6 +128,7 @@ static void want_step(struct wants *wants, const struct step *step)
 	case OP_HOSTPORT:
 		want = want_of(wants, SPACE_HOST, 0, step->what, hostport->name);
 		want->up = true;
+		want->host_bridge = hostport->bridge;
 		want_vlans(wants, want, hostport->vlans, hostport->n_vlans);
 		break;
 	case OP_SUBIF:
@@ -209,6 +212,20 @@ static void compare_link(const struct view *view, const struct want *want,
 		mend(difference, "ip link set %s address %s", link->name, mac_text(want->mac, a));
 		difference->n_restart += want->tap != NULL;
 	}
+}
+
+static void compare_host_bridge(const struct view *view, const struct want *want,
+				const struct nlr_link *link, struct difference *difference)
+{
+	const char *is = link->master ? name_of(view, SPACE_HOST, link->master) : "none";
+	char plan[64], kernel[64];
+
+	if (!want->host_bridge || str_eq(is, want->host_bridge))
+		return;
+	(void)snprintf(plan, sizeof plan, "bridge %s", want->host_bridge);
+	(void)snprintf(kernel, sizeof kernel, "bridge %s", is);
+	differs(difference, plan, kernel);
+	mend(difference, "ip link set %s master %s", link->name, want->host_bridge);
 }
 
 static void compare_vlans(const struct view *view, const struct want *want,
@@ -354,6 +371,7 @@ static void compare_device(struct view *view, const struct want *want)
 
 	if (link) {
 		compare_link(view, want, link, &difference);
+		compare_host_bridge(view, want, link, &difference);
 		compare_vlans(view, want, link, &difference);
 		compare_carrier(view, want, link, &difference);
 		compare_addrs(view, want, link, &difference);
@@ -445,10 +463,11 @@ static void compare_program(struct view *view, const struct view_program *progra
 {
 	bool ended = str_eq(program->state, "ended");
 	bool fine = program->last && str_eq(program->last, "exited with 0");
+	bool stable = !program->restarts || program->since_ms > PROC_STABLE_MS;
 	struct strbuf words autostr = STRBUF_INIT;
 
 	if (ended ? fine && !program->guest && !program->trouble
-		  : !program->restarts && !str_eq(program->state, "restarting"))
+		  : stable && !str_eq(program->state, "restarting"))
 		return;
 	strbuf_puts(&words, program->state);
 	if (program->restarts)

@@ -1,6 +1,8 @@
 /* load.c - labs: from their files, and those that are up. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,6 +145,47 @@ bool cli_here(char name_out[64], bool up)
 	return found;
 }
 
+struct up_from {
+	char file[PATH_MAX]; /* as journals have it */
+	char name[64];
+	int n;
+};
+
+static int count_up_from(const char *name, void *arg)
+{
+	struct labdir dir autolabdir = LABDIR_NONE;
+	struct journal journal autojournal = JOURNAL_NONE;
+	struct up_from *from = arg;
+	struct err err;
+
+	if (labdir_open(name, false, &dir, &err) < 0 || journal_open(dir.fd, &journal, &err) < 0 ||
+	    !str_eq(journal.meta.file, from->file))
+		return 0;
+	from->n++;
+	(void)snprintf(from->name, sizeof from->name, "%s", name);
+	return 0;
+}
+
+/* The file's folder is there, the file itself need not be. */
+bool cli_up_from(const char *file, char name_out[64])
+{
+	const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
+	struct up_from from = { .n = 0 };
+	char folder[PATH_MAX], real[PATH_MAX];
+	struct err err;
+	int n = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - file + 1) : 1,
+			 slash ? file : ".");
+
+	if (n >= (int)sizeof folder || !realpath(folder, real))
+		return false;
+	n = snprintf(from.file, sizeof from.file, "%s/%s", str_eq(real, "/") ? "" : real, base);
+	if (n >= (int)sizeof from.file || labdir_each(count_up_from, &from, &err) < 0 ||
+	    from.n != 1)
+		return false;
+	(void)snprintf(name_out, 64, "%s", from.name);
+	return true;
+}
+
 int cli_find_name(const char *name, char name_out[64])
 {
 	const char *env = getenv("TAPNET_LAB");
@@ -160,7 +203,7 @@ int cli_find_name(const char *name, char name_out[64])
 		(void)snprintf(name_out, 64, "%s", name);
 		return 0;
 	}
-	if (cli_here(name_out, true))
+	if (cli_here(name_out, true) || cli_up_from(LAB_FILE, name_out))
 		return 0;
 	if (labdir_each(count_lab, &only, &err) < 0) {
 		cli_error(&err);

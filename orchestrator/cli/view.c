@@ -54,6 +54,7 @@ static void take_program(struct view *view, struct json_object *object, int *cap
 		.last = text_of(&view->arena, object, "last"),
 		.trouble = text_of(&view->arena, object, "trouble"),
 		.ago_ms = number_of(object, "ago_ms"),
+		.since_ms = number_of(object, "since_ms"),
 		.pid = (int)number_of(object, "pid"),
 		.restarts = (int)number_of(object, "restarts"),
 	};

@@ -20,6 +20,7 @@ struct view_program {
 	const char *state;   /* waiting, running, ended, restarting */
 	const char *last;    /* how it ended last, NULL: never */
 	int64_t ago_ms;	     /* since then */
+	int64_t since_ms;    /* it runs, when it does */
 	const char *trouble; /* why it could not be started the last time, NULL */
 	int pid, restarts;   /* pid 0: none */
 };

@@ -12,6 +12,9 @@
 #include "sys/ns.h"
 #include "sys/tun.h"
 
+#define NETNS_MS     8000 /* the kernel has let go of what went before within this */
+#define NETNS_TRY_MS 50
+
 /* ---- netns */
 
 static const struct rec netns_table[] = {
@@ -19,13 +22,32 @@ static const struct rec netns_table[] = {
 	REC_END,
 };
 
+/* The kernel gives back those of a lab that just went late, so they are waited for; whoever gives
+ * the lab up meanwhile is heard. */
+static int netns_make(struct ctx *ctx, int at, struct err *err)
+{
+	int64_t deadline = io_now_ms() + NETNS_MS;
+	int fd, r;
+
+	for (;;) {
+		fd = ns_make_net(at, io_now_ms() + NETNS_TRY_MS, err);
+		if (fd != -ENOSPC || io_now_ms() >= deadline)
+			return fd;
+		r = ctx->wait(ctx, -1, 0, io_now_ms() + 1);
+		if (r < 0)
+			return err_sys(err, r, "not waited for a network namespace");
+		if (io_now_ms() >= ctx->deadline)
+			return fd;
+	}
+}
+
 static int netns_apply(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_netns *netns = ctx_step(ctx, i)->args;
 	int fd;
 
 	fd_closep(&ctx->nl);
-	fd = ns_make_net(netns->fd, ctx->deadline, err);
+	fd = netns_make(ctx, netns->fd, err);
 	if (fd < 0)
 		return fd;
 	ctx->space = ctx_step(ctx, i)->space;

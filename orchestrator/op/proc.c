@@ -26,7 +26,6 @@
 #define EXEC_MS	       10000 /* a program is executed well within this */
 #define BACKOFF_MS     1000  /* before the first new start; doubled for each, up to: */
 #define BACKOFF_MAX_MS 30000
-#define STABLE_MS      60000 /* who ran this long starts with the first back-off again */
 #define LOG_MAX	       ((off_t)64 << 20)
 
 /* ---- cell */
@@ -391,7 +390,7 @@ void proc_ended(struct ctx *ctx, struct proc *proc)
 
 	proc_reap(op, proc);
 	proc_note(proc, "[%s %s]\r\n", op->node, spawn_status_words(proc->status, words));
-	if (!proc->again && proc->ended_ms - proc->started_ms > STABLE_MS)
+	if (!proc->again && proc->ended_ms - proc->started_ms > PROC_STABLE_MS)
 		proc->restarts = 0;
 	if (taps_rest(ctx, op, &err) < 0)
 		proc_note(proc, "[%s]\r\n", err.msg);

@@ -9,6 +9,8 @@
 #define PROC_LINE 1024	     /* bytes of a console line that patterns see */
 #define PROC_TAIL (16 << 10) /* bytes of the console that a newcomer is shown */
 
+#define PROC_STABLE_MS 60000 /* who ran this long starts with the first back-off again */
+
 enum proc_state { PROC_IDLE, PROC_RUNNING, PROC_ENDED, PROC_BACKOFF };
 
 struct tap_kept { /* of a TAP that was handed to us */

@@ -36,6 +36,10 @@ static int receive(int fd, int64_t deadline, struct json_object **ret_answer, in
 	struct json_object *object, *error = NULL;
 	ssize_t n = scm_recv(fd, deadline, data, sizeof data - 1, came, err);
 
+	if (n == -ETIMEDOUT)
+		return err_set(err, -ETIMEDOUT,
+			       "its worker does not answer (is it suspended?): `down` works all "
+			       "the same");
 	if (n == 0)
 		(void)err_set(err, -ECONNRESET, "it closed the connection");
 	if (n <= 0)

@@ -73,8 +73,10 @@ static struct json_object *status_proc(struct loop *loop, const struct proc *pro
 
 	json_put(&o, "of", json_object_new_string(ctx_step(loop->ctx, proc->step)->what));
 	json_put(&o, "state", json_object_new_string(state_words[proc->state]));
-	if (proc->state == PROC_RUNNING)
+	if (proc->state == PROC_RUNNING) {
 		json_put(&o, "pid", json_object_new_int(loop->ctx->slots[proc->step].mark.pid));
+		json_put(&o, "since_ms", json_object_new_int64(io_now_ms() - proc->started_ms));
+	}
 	if (proc->ended_ms) {
 		json_put(&o, "last",
 			 json_object_new_string(spawn_status_words(proc->status, words)));

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -172,6 +173,17 @@ static int unreadable(const struct labdir *dir, struct err *err)
 		       words, dir->name, dir->path);
 }
 
+/* A pidfd for each program of the lab, who may have more of them than this shell's files. */
+static void raise_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, struct err *err)
 {
 	struct journal journal autojournal = JOURNAL_NONE;
@@ -181,6 +193,7 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 
 	if (r < 0)
 		return r;
+	raise_files();
 	r = journal_open(dir->fd, &journal, err);
 	if (r == -ENOENT || r == -ESTALE) { /* nothing was made, or nothing of it lives */
 		r = labdir_remove(dir, false, err);
@@ -206,6 +219,17 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 	return r < 0 ? r : 1;
 }
 
+/* Its two were killed by what is wrong with their journal as soon as they looked, perhaps at our
+ * own question. */
+static bool dies(const struct labdir *dir)
+{
+	int64_t deadline = io_now_ms() + INSIST_MS;
+
+	while (labdir_alive(dir) && io_now_ms() < deadline)
+		(void)poll(NULL, 0, 1);
+	return !labdir_alive(dir);
+}
+
 int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words,
 	     struct err *err)
 {
@@ -218,15 +242,16 @@ int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *
 	if (labdir_alive(dir)) {
 		r = journal_open(dir->fd, &journal, err);
 		r = r < 0 ? down_blind(dir, words, err) : down_alive(dir, &journal, words, err);
-		if (r < 0)
+		if (r < 0 && (r != -EBADMSG || !dies(dir)))
 			return r;
 		if (r > 0) {
 			*ret_outcome = DOWN_LEFT;
 			return 0;
 		}
 	}
-	if (labdir_open(dir->name, false, &again, err) == -ENOENT)
-		return 0;
+	r = labdir_open(dir->name, false, &again, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
 	r = run_gc(&again, words, &problems, err); /* dead before its work was done */
 	if (r == -ESTALE || r == -ENOENT)
 		return 0;

@@ -140,6 +140,7 @@ struct guardian {
 	int report;
 	struct journal journal;
 	int self, signals, watch;
+	int64_t up_by; /* the worker has given the way up up by then */
 	struct spawned worker;
 	sigset_t mask;
 	struct ctx ctx;
@@ -201,7 +202,7 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	labdir_forget_failed(dir);
 	r = journal_create(dir->fd, &request->meta, request->plan, &guardian->journal, err);
 	if (r < 0)
-		return r;
+		return err_wrap(err, "%s", dir->path);
 	guardian->journal.head->report = guardian->report;
 	guardian->journal.head->guardian =
 		(struct spawn_mark){ .pid = getpid(), .start_time = spawn_start_time(getpid()) };
@@ -217,7 +218,7 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	return r < 0 ? r : reserve_fds(request->plan, err);
 }
 
-/* The journal's file is gone: a login manager removed the run directory. */
+/* The journal's file is gone, or nobody finds it any more: a login manager removed the run directory. */
 static bool run_dir_gone(const struct guardian *guardian)
 {
 	char events[4096];
@@ -225,34 +226,70 @@ static bool run_dir_gone(const struct guardian *guardian)
 
 	while (read(guardian->watch, events, sizeof events) > 0)
 		;
-	return fstat(guardian->journal.fd, &ours) < 0 ||
+	return !labdir_in_place(&guardian->dir) || fstat(guardian->journal.fd, &ours) < 0 ||
 	       fstatat(guardian->dir.fd, "journal", &there, 0) < 0 || ours.st_ino != there.st_ino;
+}
+
+/* The worker's own business; one that is suspended hears neither its caller nor its clock. */
+static bool given_up(const struct guardian *guardian, const struct pollfd *caller)
+{
+	const struct journal_head *head = guardian->journal.head;
+
+	return (caller->revents && head->report >= 0) ||
+	       (head->state == JOURNAL_UP && io_now_ms() >= guardian->up_by);
+}
+
+static bool told_to_stop(struct guardian *guardian, const struct pollfd *signals,
+			 const struct pollfd *watch)
+{
+	struct signalfd_siginfo info;
+
+	return (signals->revents && read(guardian->signals, &info, sizeof info) > 0) ||
+	       (watch->revents && run_dir_gone(guardian));
+}
+
+static void kill_worker(struct guardian *guardian)
+{
+	struct err err = { 0 };
+
+	err_set(&err, -ETIMEDOUT, "its worker did not answer, and was killed");
+	report_error(guardian->journal.head->report, &err);
+	(void)pidfd_signal(guardian->worker.pidfd, SIGKILL);
+}
+
+/* When there is something to do although nothing happens. */
+static int64_t watch_until(const struct guardian *guardian, bool asked, int64_t deadline)
+{
+	return !asked && guardian->journal.head->state == JOURNAL_UP ? guardian->up_by : deadline;
 }
 
 /* Waits for the worker's end; asks for it when told to, and then insists. */
 static void guardian_watch(struct guardian *guardian)
 {
 	int64_t deadline = INT64_MAX;
+	bool asked = false;
 	int status;
 
 	for (;;) {
-		struct pollfd p[3] = { { .fd = guardian->worker.pidfd, .events = POLLIN },
+		int64_t until = watch_until(guardian, asked, deadline);
+		struct pollfd p[4] = { { .fd = guardian->worker.pidfd, .events = POLLIN },
 				       { .fd = guardian->signals, .events = POLLIN },
-				       { .fd = guardian->watch, .events = POLLIN } };
-		struct signalfd_siginfo info;
-		int n = poll(p, 3, deadline == INT64_MAX ? -1 : io_left_ms(deadline));
+				       { .fd = guardian->watch, .events = POLLIN },
+				       { .fd = asked ? -1 : guardian->journal.head->report,
+					 .events = POLLRDHUP } };
 
-		if (n > 0 && p[0].revents) {
+		if (poll(p, COUNT(p), until == INT64_MAX ? -1 : io_left_ms(until)) < 0)
+			continue;
+		if (p[0].revents) {
 			(void)spawn_wait(guardian->worker.pidfd, io_now_ms(), &status);
 			return;
 		}
-		if ((n > 0 && p[1].revents && read(guardian->signals, &info, sizeof info) > 0) ||
-		    (n > 0 && p[2].revents && run_dir_gone(guardian))) {
+		if (told_to_stop(guardian, &p[1], &p[2]) || (!asked && given_up(guardian, &p[3]))) {
 			(void)pidfd_signal(guardian->worker.pidfd, SIGTERM);
 			deadline = io_now_ms() + STOP_MS;
+			asked = true;
 		} else if (io_now_ms() >= deadline) {
-			(void)pidfd_signal(guardian->worker.pidfd,
-					   SIGKILL); /* it may be suspended */
+			kill_worker(guardian);
 			deadline = INT64_MAX;
 		}
 	}
@@ -329,6 +366,7 @@ static int guardian_main(void *arg)
 			    r < 0 ? strlen(err.msg) : 0);
 		return 1;
 	}
+	guardian->up_by = io_now_ms() + guardian->request->timeout_ms + STOP_MS;
 	guardian_watch(guardian);
 	run_finish(&guardian->ctx, &guardian->journal, &guardian->dir);
 	return 0;

@@ -59,7 +59,9 @@ static int boot_id(char out[40])
 
 static int journal_map(struct journal *journal, struct err *err)
 {
-	void *p = mmap(NULL, journal->size, PROT_READ | PROT_WRITE, MAP_SHARED, journal->fd, 0);
+	/* Of a read-only filesystem it is only read: what is written then is nobody else's. */
+	int share = (fcntl(journal->fd, F_GETFL) & O_ACCMODE) == O_RDWR ? MAP_SHARED : MAP_PRIVATE;
+	void *p = mmap(NULL, journal->size, PROT_READ | PROT_WRITE, share, journal->fd, 0);
 
 	if (p == MAP_FAILED)
 		return err_sys(err, -errno, "cannot map the journal");
@@ -181,6 +183,8 @@ int journal_open(int dir_fd, struct journal *ret_journal, struct err *err)
 
 	*ret_journal = JOURNAL_NONE;
 	journal.fd = openat(dir_fd, "journal", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (journal.fd < 0 && errno == EROFS)
+		journal.fd = openat(dir_fd, "journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (journal.fd < 0 || fstat(journal.fd, &st) < 0)
 		return err_sys(err, -errno, "cannot open the journal");
 	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct journal_head) ||

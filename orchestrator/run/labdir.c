@@ -112,11 +112,20 @@ static struct flock whole_file(short type)
 	return (struct flock){ .l_type = type, .l_whence = SEEK_SET };
 }
 
+bool labdir_in_place(const struct labdir *dir)
+{
+	struct stat ours, there;
+
+	return fstat(dir->fd, &ours) == 0 &&
+	       fstatat(dir->base_fd, dir->name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
 int labdir_lock(struct labdir *dir, struct err *err)
 {
 	autofd int fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct flock lock = whole_file(F_WRLCK);
-	struct stat ours, there, file, linked;
+	struct stat file, linked;
 
 	if (fd < 0)
 		return err_sys(err, errno == ENOENT ? -ESTALE : -errno, "cannot lock %s",
@@ -125,10 +134,8 @@ int labdir_lock(struct labdir *dir, struct err *err)
 		return err_set(err, errno == EAGAIN || errno == EACCES ? -EBUSY : -errno,
 			       "%s is in use", dir->path);
 	/* Whoever tore the last lab down may have removed this very directory, or this very file. */
-	if (fstat(dir->fd, &ours) < 0 ||
-	    fstatat(dir->base_fd, dir->name, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fstat(fd, &file) < 0 || fstatat(dir->fd, "lock", &linked, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    ours.st_ino != there.st_ino || ours.st_dev != there.st_dev ||
+	if (!labdir_in_place(dir) || fstat(fd, &file) < 0 ||
+	    fstatat(dir->fd, "lock", &linked, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    file.st_ino != linked.st_ino)
 		return err_set(err, -ESTALE, "%s was removed", dir->path);
 	dir->lock = take_fd(&fd);
@@ -142,7 +149,8 @@ void labdir_unlock(struct labdir *dir)
 
 bool labdir_alive(const struct labdir *dir)
 {
-	autofd int fd = openat(dir->fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	/* To ask takes no right to write, and the filesystem may be read-only by now. */
+	autofd int fd = openat(dir->fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	struct flock lock = whole_file(F_WRLCK);
 
 	return fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;

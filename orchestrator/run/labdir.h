@@ -28,6 +28,9 @@ int labdir_open(const char *name, bool create, struct labdir *ret_dir, struct er
 void labdir_close(struct labdir *dir);
 #define autolabdir __attribute__((cleanup(labdir_close)))
 
+/* Is it still what its name leads to? */
+bool labdir_in_place(const struct labdir *dir);
+
 /* Takes the lock; it stays until labdir_unlock() or the end of the process. 0; -EBUSY when another
  * holds it; -ESTALE when the directory was removed meanwhile (open it again). */
 int labdir_lock(struct labdir *dir, struct err *err);

@@ -288,6 +288,14 @@ int loop_wait(struct loop *loop, int fd, short events, int64_t deadline)
 	return ready ? 1 : loop->stop ? -ECANCELED : 0;
 }
 
+/* By name: the guardian may be polling the same socket, and until it is not, its end would still be
+ * told. */
+void loop_leave_caller(struct loop *loop)
+{
+	(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, loop->caller, NULL);
+	fd_closep(&loop->caller);
+}
+
 void loop_run(struct loop *loop)
 {
 	while (!loop->stop)

@@ -34,6 +34,9 @@ struct loop {
 	struct client clients[CLIENTS_MAX];
 };
 
+/* The caller's end is nothing to us from here on. */
+void loop_leave_caller(struct loop *loop);
+
 /* Opens epoll, signalfd (SIGTERM, SIGINT, SIGHUP must be blocked) and the control socket. 0 or -errno. */
 int loop_init(struct loop *loop, int dir_fd, struct err *err);
 /* Turns until stop. */

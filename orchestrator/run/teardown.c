@@ -271,13 +271,27 @@ static int kill_children(void)
 	}
 }
 
+/* Those of hooks whose lab's processes are both dead came to the host's init: what they have of a
+ * hook's environment tells them. */
+static void stop_daemons(const struct ctx *ctx, struct teardown_result *result)
+{
+	static const char *const events[] = { "TAPNET_EVENT=up", "TAPNET_EVENT=down" };
+	struct strbuf lab autostr = STRBUF_INIT;
+
+	strbuf_printf(&lab, "TAPNET_LAB=%s", ctx->plan->lab);
+	for (size_t i = 0; i < COUNT(events); i++)
+		if (spawn_kill_env((const char *const[]){ lab.text, events[i] },
+				   io_now_ms() + KILL_MS) < 0)
+			problem(result, "a process that a hook left cannot be killed");
+}
+
 /* Daemons of hooks, helpers of a killed worker: whatever came to guardian or worker as their
  * reaper. The children of a `gc` may be those of the shell that became it. */
-static void stop_orphans(const struct ctx *ctx, struct teardown_result *result)
+static void stop_orphans(struct teardown_result *result)
 {
 	int64_t deadline = io_now_ms() + KILL_MS;
 
-	while (ctx->have_fds) {
+	for (;;) {
 		int n = kill_children();
 
 		while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -439,7 +453,10 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 	count_made(ctx, result);
 	down_hooks(ctx, result); /* they may stop what the up hooks started; then we do */
 	stop_inside(ctx, result);
-	stop_orphans(ctx, result);
+	if (ctx->have_fds)
+		stop_orphans(result);
+	else
+		stop_daemons(ctx, result);
 	sensing = result->namespaces > 0 && ns_sensor_arm(&sensor, &err) == 0;
 	if (ctx->have_fds)
 		delete_groups(ctx, result);

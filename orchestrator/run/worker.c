@@ -82,11 +82,13 @@ static int worker_prepare(struct worker *worker, struct ctx *ctx, struct loop *l
  * its end is ours. */
 static void worker_ready(struct worker *worker, struct loop *loop)
 {
+	bool stays = worker->request->foreground;
+
+	if (!stays) /* before it is told: its end is not our caller's giving up */
+		worker->journal->head->report = -1;
 	report_send(loop->caller, REPORT_READY, 0, NULL, 0);
-	if (worker->request->foreground)
-		return;
-	worker->journal->head->report = -1;
-	fd_closep(&loop->caller);
+	if (!stays)
+		loop_leave_caller(loop);
 }
 
 /* What went wrong may be the consequence of something else. */

@@ -79,7 +79,8 @@ int ns_make_net(int at, int64_t deadline, struct err *err)
 		if (r == -ENOSPC)
 			return err_set(
 				err, r,
-				"no network namespace is left (sysctl user.max_net_namespaces)");
+				"no network namespace is left: raise user.max_net_namespaces "
+				"(sysctl -w), or take other labs down");
 		err_sys(err, r, "cannot make a network namespace");
 		if (r == -EPERM || r == -EINVAL)
 			err->status = EXIT_UNABLE;

@@ -22,6 +22,8 @@
 #define STAT_START_TIME 22
 #define ENVIRON_MAX	((size_t)256 << 10)
 #define SESSION_TRY_MS	2
+#define OFFSETS_MAX	256
+#define TICKS		100 /* a second, as the kernel tells times to users */
 #define PTY_ROWS	24
 #define PTY_COLUMNS	80
 
@@ -60,21 +62,47 @@ const char *spawn_status_words(int status, char out[64])
 	return out;
 }
 
+/* Without an allocation, for a child's sake. */
+static bool read_text(const char *path, char *text, size_t size)
+{
+	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
 /* A field after the second, which is a name in brackets that may hold anything: so the rest is
  * counted from the last bracket. */
 static uint64_t stat_field(const char *path, int wanted)
 {
-	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char text[1024], *p;
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 
-	if (n <= 0)
+	if (!read_text(path, text, sizeof text))
 		return 0;
-	text[n] = '\0';
 	p = strrchr(text, ')');
 	for (int field = 2; p && field < wanted; field++)
 		p = strchr(p + 1, ' ');
 	return p ? strtoull(p, NULL, 10) : 0;
+}
+
+/* Seconds by which the clock since boot is off in our time namespace. */
+static int64_t boot_offset(void)
+{
+	char text[OFFSETS_MAX], *p;
+
+	if (!read_text("/proc/self/timens_offsets", text, sizeof text))
+		return 0; /* a kernel without */
+	p = strstr(text, "boottime");
+	return p ? strtoll(p + strlen("boottime"), NULL, 10) : 0;
+}
+
+/* The kernel tells it as the reader's time namespace has it; ours is what all of them agree on. */
+static uint64_t start_time(const char *path)
+{
+	uint64_t ticks = stat_field(path, STAT_START_TIME);
+
+	return ticks ? ticks - (uint64_t)(boot_offset() * TICKS) : 0;
 }
 
 uint64_t spawn_start_time(pid_t pid)
@@ -82,13 +110,13 @@ uint64_t spawn_start_time(pid_t pid)
 	char path[32];
 
 	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	return stat_field(path, STAT_START_TIME);
+	return start_time(path);
 }
 
 /* The same in every view of /proc, so "self" does, whatever pid namespace we are in. */
 uint64_t child_start_time(void)
 {
-	return stat_field("/proc/self/stat", STAT_START_TIME);
+	return start_time("/proc/self/stat");
 }
 
 int spawn_pidfd(pid_t pid, uint64_t start_time)
@@ -114,25 +142,38 @@ bool spawn_let_go(pid_t pid)
 	return readlink(path, text, sizeof text) < 0 && (errno == ENOENT || errno == ESRCH);
 }
 
-static bool session_has(pid_t pid, pid_t session, const char *env)
+/* Whose processes are to be killed: session 0 is any, env[1] may be NULL. */
+struct wanted {
+	pid_t session;
+	const char *env[2];
+};
+
+static bool environ_has(const struct strbuf *text, const char *env)
+{
+	for (size_t at = 0; at < text->len; at += strlen(text->text + at) + 1)
+		if (str_eq(text->text + at, env))
+			return true;
+	return false;
+}
+
+static bool is_wanted(pid_t pid, const struct wanted *wanted)
 {
 	struct strbuf text __attribute__((cleanup(strbuf_free))) = STRBUF_INIT;
 	char path[32];
 
 	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	if (stat_field(path, STAT_SESSION) != (uint64_t)session)
+	if (pid == getpid() ||
+	    (wanted->session && stat_field(path, STAT_SESSION) != (uint64_t)wanted->session))
 		return false;
 	(void)snprintf(path, sizeof path, "/proc/%d/environ", pid);
 	if (io_read_file(AT_FDCWD, path, ENVIRON_MAX, &text) < 0)
 		return false;
-	for (size_t at = 0; at < text.len; at += strlen(text.text + at) + 1)
-		if (str_eq(text.text + at, env))
-			return true;
-	return false;
+	return environ_has(&text, wanted->env[0]) &&
+	       (!wanted->env[1] || environ_has(&text, wanted->env[1]));
 }
 
 /* One look at all. How many were there, or -errno. */
-static int session_round(pid_t session, const char *env)
+static int wanted_round(const struct wanted *wanted)
 {
 	DIR *dir = opendir("/proc");
 	int found = 0;
@@ -143,10 +184,10 @@ static int session_round(pid_t session, const char *env)
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 		autofd int pidfd = -1;
 
-		if (pid <= 0 || !session_has(pid, session, env))
+		if (pid <= 0 || !is_wanted(pid, wanted))
 			continue;
 		pidfd = pidfd_of(pid);
-		if (pidfd < 0 || !session_has(pid, session, env)) /* still the same one */
+		if (pidfd < 0 || !is_wanted(pid, wanted)) /* still the same one */
 			continue;
 		found++;
 		(void)pidfd_signal(pidfd, SIGKILL);
@@ -157,16 +198,26 @@ static int session_round(pid_t session, const char *env)
 	return found;
 }
 
-int spawn_kill_session(pid_t session, const char *env, int64_t deadline)
+static int kill_wanted(const struct wanted *wanted, int64_t deadline)
 {
 	int r;
 
-	while ((r = session_round(session, env)) > 0) {
+	while ((r = wanted_round(wanted)) > 0) {
 		if (io_left_ms(deadline) <= 0)
 			return -ETIMEDOUT;
 		(void)poll(NULL, 0, SESSION_TRY_MS);
 	}
 	return r;
+}
+
+int spawn_kill_session(pid_t session, const char *env, int64_t deadline)
+{
+	return kill_wanted(&(struct wanted){ .session = session, .env = { env } }, deadline);
+}
+
+int spawn_kill_env(const char *const env[2], int64_t deadline)
+{
+	return kill_wanted(&(struct wanted){ .env = { env[0], env[1] } }, deadline);
 }
 
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err)

@@ -105,27 +105,6 @@ def test_a_thousand_nodes(lab, snapshot):
     assert not faultlab.settle(before, snapshot)
 
 
-def limited(made, *verb, files=256):
-    """A verb as root that may not raise its limits, with at most so many open files."""
-    return subprocess.run(
-        ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "prlimit",
-         f"--nofile={files}:{files}", made.bin, *verb], capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL, timeout=60, cwd=made.file.parent)
-
-
-def test_too_few_open_files(lab, needs, snapshot):
-    needs("setpriv", "prlimit")
-    made = lab(NODES)
-    before = snapshot()
-    up = limited(made, "up", made.file)
-    assert up.returncode == 4, up.stderr
-    assert "open files" in up.stderr and "ulimit -Hn" in up.stderr
-    assert snapshot() == before
-    made.file.write_text(NODES.replace("1-1000", "1-3"))
-    assert limited(made, "up", "-q", made.file, files=512).returncode == 0
-    made.down()
-
-
 @pytest.mark.parametrize("nodes, status", ((1023, 0), (1024, 2)))
 def test_ports_of_a_bridge(lab, nodes, status):
     made = lab(NODES.replace("1-1000", f"1-{nodes}"))

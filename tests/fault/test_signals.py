@@ -1,9 +1,7 @@
 # test_signals.py - what ends a lab beside `down`: signals to `up` while it goes up, Ctrl-C in the
-# foreground, time limits, a failed lab that is kept, processes that are suspended, and a run
-# directory that vanishes.
+# foreground, time limits, a failed lab that is kept, a caller that goes away.
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -125,44 +123,7 @@ def test_a_failed_lab_is_kept(make, snapshot):
     check(made, before, snapshot)
 
 
-# --- suspended, and robbed of its directory -------------------------------------------------------
-
-@pytest.mark.parametrize("who", (["tapnet-work"], ["tapnet-guard"],
-                                 ["tapnet-work", "tapnet-guard"]), ids=("worker", "guardian", "both"))
-def test_down_of_who_is_suspended(make, snapshot, who):
-    made = make()
-    before = snapshot()
-    made.up()
-    for comm in who:
-        os.kill(faultlab.one(comm), signal.SIGSTOP)
-    begin = time.monotonic()
-    made.down()
-    assert time.monotonic() - begin < 10
-    check(made, before, snapshot)
-
-
-def test_down_while_programs_hold_out(make, snapshot):
-    """A guest that takes no SIGTERM is killed after its grace; one that is stopped, too."""
-    made = make(QUICK.replace('command: [sleep, "1000"]',
-                              'command: "trap : TERM; while :; do sleep 1000; done"'))
-    before = snapshot()
-    made.up()
-    begin = time.monotonic()
-    made.down()
-    assert 4 < time.monotonic() - begin < 10
-    check(made, before, snapshot)
-
-
-def test_run_directory_is_removed(make, snapshot):
-    """A login manager removes it at the last logout: the lab comes down by itself."""
-    made = make()
-    before = snapshot()
-    made.up()
-    guardian = faultlab.one("tapnet-guard")
-    shutil.rmtree(f"/run/tapnet-lab/{made.name}")
-    faultlab.wait("it comes down by itself", lambda: faultlab.gone(guardian))
-    check(made, before, snapshot)
-
+# --- a caller that goes away ------------------------------------------------------------------------
 
 def test_up_with_a_reader_that_went_away(make, snapshot):
     """SIGPIPE and a closed terminal do not keep a lab from its end."""
