@@ -178,6 +178,13 @@ static bool hook_needs_down(const struct ctx *ctx, uint32_t i)
 	       ctx->slots[i].mark.pid != 0;
 }
 
+/* What there was not enough of may be there for the next `gc`. */
+static bool is_shortage(int r)
+{
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EAGAIN || r == -ENOSPC ||
+	       r == -ETIMEDOUT || r == -ECHILD || r == -ENOBUFS || r == -EINTR;
+}
+
 static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct step *step = ctx_step(ctx, i);
@@ -196,8 +203,8 @@ static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
 	}
 	slot_set(&ctx->slots[i], SLOT_UNDOING);
 	r = hook_run(ctx, i, &hook->down, hook->down_timeout_ms, hook->down_fds, gone, err);
-	if (r < 0 &&
-	    ctx->slots[i].mark.pid) /* it has run: a second time would not be for the better */
+	/* It has run, or cannot: a second time would not be for the better. */
+	if (r < 0 && (ctx->slots[i].mark.pid || !is_shortage(r)))
 		slot_set(&ctx->slots[i], SLOT_UNDONE);
 	return r < 0 ? err_wrap(err, "down hook \"%s\"", program_name(&hook->down)) : 0;
 }

@@ -264,7 +264,7 @@ static int kill_children(void)
 	for (const char *p = text;; p = end) {
 		pid_t pid = (pid_t)strtol(p, &end, 10);
 
-		if (*end != ' ') /* after each; what is cut off comes the next time */
+		if (pid <= 0 || *end != ' ') /* after each; what is cut off comes the next time */
 			return found;
 		found++;
 		(void)kill(pid, SIGKILL);

@@ -120,8 +120,8 @@ def test_few_open_files_on_the_way_down(lab, fault_bin, needs, snapshot, end, fi
     done = limited(made, *(["down", made.name] if end == "down" else ["gc"]), files=files,
                    most=files if limit == "hard" else 4096)
     if done.returncode:
-        assert files < 16 and (limit == "hard" or files < 10), done
-        assert re.search("Too many open files|Bad file descriptor", done.stderr), done
+        assert limit == "hard" or files < 10, done
+        assert re.search("Too many open files|Bad file descriptor|cannot be reached", done.stderr), done
         made.verb("gc")
     assert not made.is_there()
     assert not faultlab.settle(before, snapshot)
