@@ -107,6 +107,20 @@ static int open_at(int folder, const char *name, uid_t owner, struct trusted *tr
 	return r < 0 && r != -EPERM ? err_sys(err, r, "could not start") : r < 0 ? r : 0;
 }
 
+/* A name without links means, from the lab's folder, what was walked: a script then sees its own as
+ * the file has it. */
+static void keep_name(const char *dir, const char *path, struct trusted *trusted)
+{
+	size_t len = *path == '/' ? 0 : strlen(dir);
+	const char *rest = path;
+
+	while (len && str_starts(rest, "./"))
+		rest += 2;
+	if (strncmp(trusted->path, dir, len) == 0 &&
+	    str_eq(trusted->path + len + (len ? 1 : 0), rest) && strlen(path) < PATH_MAX)
+		memcpy(trusted->path, path, strlen(path) + 1);
+}
+
 int trust_open(const char *dir, const char *path, uid_t owner, struct trusted *ret, struct err *err)
 {
 	char *whole autofree = NULL;
@@ -129,6 +143,8 @@ int trust_open(const char *dir, const char *path, uid_t owner, struct trusted *r
 	r = open_at(folder, name, owner, ret, err);
 	if (r < 0)
 		trust_close(ret);
+	else
+		keep_name(dir, path, ret);
 	return r;
 }
 

@@ -10,7 +10,7 @@
 
 struct trusted {
 	struct spawn_file file;
-	char path[PATH_MAX]; /* without symbolic links */
+	char path[PATH_MAX]; /* without symbolic links; relative to the folder if it was given so */
 };
 #define TRUSTED_NONE ((struct trusted){ .file = { .fd = -1 } })
 

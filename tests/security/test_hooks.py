@@ -67,6 +67,7 @@ def test_writable_by_a_group_of_several(made):
 def test_writable_by_roots_group(made):
     (made.file.parent / "hook").chmod(0o775)
     trusted(made)
+    assert "down ./hook\n" in (made.file.parent / "ran").read_text(), "$0 is as the file has it"
 
 
 def test_of_another_user(made):
@@ -124,13 +125,15 @@ def test_down_hook_is_judged_before_its_up_hook_runs(lab):
 
 
 def test_down_hook_that_others_wrote_meanwhile(made):
-    """It is not run, and that is told, once; all else is undone."""
+    """It is not run, and that is told; `gc` runs it when that is mended."""
     made.up()
     (made.file.parent / "hook").chmod(0o777)
     said = made.down(status=6)
     assert "written by others" in said.stdout + said.stderr
+    assert ran(made) == ["up"]
+    (made.file.parent / "hook").chmod(0o755)
     made.verb("gc")
-    assert ran(made) == ["up"] and not made.is_there()
+    assert ran(made) == ["up", "down"] and not made.is_there()
 
 
 def test_interface_and_node_hooks_too(lab):
