@@ -276,12 +276,12 @@ static int kill_children(void)
 static void stop_daemons(const struct ctx *ctx, struct teardown_result *result)
 {
 	static const char *const events[] = { "TAPNET_EVENT=up", "TAPNET_EVENT=down" };
-	struct strbuf lab autostr = STRBUF_INIT;
+	char lab[128];
 
-	strbuf_printf(&lab, "TAPNET_LAB=%s", ctx->plan->lab);
+	(void)snprintf(lab, sizeof lab, "TAPNET_LAB=%s", ctx->plan->lab);
 	for (size_t i = 0; i < COUNT(events); i++)
-		if (spawn_kill_env((const char *const[]){ lab.text, events[i] },
-				   io_now_ms() + KILL_MS) < 0)
+		if (spawn_kill_env((const char *const[]){ lab, events[i] }, io_now_ms() + KILL_MS) <
+		    0)
 			problem(result, "a process that a hook left cannot be killed");
 }
 
