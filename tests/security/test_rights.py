@@ -48,7 +48,7 @@ def lab_where_all_may_enter(bin, request):
 def lab_of(lab, text):
     made = lab(text)
     made.file.parent.chmod(0o777)
-    faultlab.script(made.file.parent / "look", f"#!/bin/sh\ncp /proc/self/status $1.new && mv $1.new $1\nenv > $1.env\n")
+    faultlab.script(made.file.parent / "look", f"#!/bin/sh\nenv > $1.env\ncp /proc/self/status $1.new && mv $1.new $1\n")
     return made
 
 
