@@ -240,7 +240,7 @@ class Figures:
         nor is the time of other tests, in a test run."""
         kernel = percentile(self.kernel, 0.99) or 0
         limit = SETTLE if kernel <= IDLE else SETTLE + 3 * kernel
-        return limit if SECONDS else limit * max(1.0, 2 * os.getloadavg()[0] / os.cpu_count())
+        return limit if SECONDS else limit * max(3.0, 2 * os.getloadavg()[0] / os.cpu_count())
 
     def write(self):
         if self.harness == "planted":

@@ -108,12 +108,13 @@ def test_planted(lab, bin, fault_bin, hostbr, snapshot):
     made = soaklab.tiny(lab, fault_bin)
     watch, figures = Watch(snapshot), Figures("planted")
     case = Case(made, soaklab.dice("planted"), figures)
-    netns, hook = (next(s["step"] for s in faultlab.steps(made) if s["op"] == op)
-                   for op in ("netns", "hook"))
-    made.up(env={"TAPNET_FAULT": f"leak@{netns},leak@{hook}"})
+    netns = next(s["step"] for s in faultlab.steps(made) if s["op"] == "netns")
+    made.up(env={"TAPNET_FAULT": f"leak@{netns}"})
     soaklab.said_file(made, "down").write_text("planted")
     case.judge("down", 0, False)
     case.judge("down", 1, False)
+    with open(soaklab.hook_log(made), "a", encoding="utf-8") as log:
+        log.write("up planted\n")  # and never down
     case.verb("down", made.name)
     figures.leak("planted", soaklab.unpaired(made) + watch.left(0.3))
     assert len(figures.lies) == 1 and len(figures.wrong) == 1
