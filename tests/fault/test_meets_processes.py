@@ -1,6 +1,7 @@
 # test_meets_processes.py - processes that do not do what they should: a worker that is suspended or dies
 # without a word, a guardian that is suspended, a guest that ignores SIGTERM, a TAP deleted under a
 # running guest, a shell left open in a node.
+import contextlib
 import os
 import pty
 import signal
@@ -63,11 +64,22 @@ def test_down_of_who_is_suspended(make, snapshot, who):
     check(made, before, snapshot)
 
 
+@contextlib.contextmanager
+def started(made, *verb):
+    """A verb under way, which is killed if it goes on for ever."""
+    with start(made, *verb) as under_way:
+        try:
+            yield under_way
+        finally:
+            under_way.kill()
+
+
+@contextlib.contextmanager
 def going_up(made, *options):
     """`up` that waits in its exec."""
-    up = start(made, "up", *options, made.file)
-    faultlab.wait("it is at its exec", (made.file.parent / "inside").exists, reap=False)
-    return up
+    with started(made, "up", *options, made.file) as up:
+        faultlab.wait("it is at its exec", (made.file.parent / "inside").exists, reap=False)
+        yield up
 
 
 @pytest.mark.parametrize("name", ("SIGINT", "SIGTERM"))
@@ -99,7 +111,7 @@ def test_timeout_of_the_way_up_while_its_worker_is_suspended(make, snapshot):
 def test_foreground_ends_while_its_worker_is_suspended(make, snapshot):
     made = make()
     before = snapshot()
-    with start(made, "up", "-f", made.file) as up:
+    with started(made, "up", "-f", made.file) as up:
         for line in up.stdout:
             if "Ctrl-C" in line:
                 break
@@ -191,6 +203,9 @@ def test_shell_left_open_in_a_node(make, snapshot, node, end):
             victims = faultlab.kill_who("both")
             faultlab.wait("killed", lambda: all(map(faultlab.gone, victims)), reap=False)
             made.verb("gc")
-        faultlab.wait("the shell ends", lambda: shell.poll() is not None, reap=False)
+        try:
+            faultlab.wait("the shell ends", lambda: shell.poll() is not None, reap=False)
+        finally:
+            shell.kill()
     os.close(master)
     check(made, before, snapshot)
