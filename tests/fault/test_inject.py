@@ -26,7 +26,7 @@ ERRNOS = {
     "socketpair": "EMFILE ENOMEM", "bind": "ENOMEM", "listen": "ENOMEM", "connect": "ENOMEM EAGAIN",
     "accept4": "EMFILE ENOMEM", "sendmsg": "ENOBUFS EINTR", "sendto": "ENOBUFS EINTR",
     "recvmsg": "ENOBUFS EINTR", "recvfrom": "ENOBUFS EINTR", "setsockopt": "ENOBUFS ENOMEM",
-    "mmap": "ENOMEM", "brk": "ENOMEM", "fallocate": "ENOSPC EINTR", "ftruncate": "ENOSPC",
+    "mmap": "ENOMEM", "fallocate": "ENOSPC EINTR", "ftruncate": "ENOSPC",
     "dup2": "EBUSY", "dup3": "EBUSY", "pipe2": "EMFILE ENOMEM", "clone3": "ENOMEM EAGAIN",
     "setns": "ENOMEM", "unshare": "ENOMEM ENOSPC", "mount": "ENOMEM EBUSY", "poll": "ENOMEM EINTR",
     "epoll_wait": "EINTR", "epoll_ctl": "ENOMEM ENOSPC", "epoll_create1": "EMFILE ENOMEM",
