@@ -187,7 +187,7 @@ static void raise_files(void)
 int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, struct err *err)
 {
 	struct journal journal autojournal = JOURNAL_NONE;
-	struct teardown_result result;
+	struct teardown_result result = { .problems = STRBUF_INIT };
 	struct ctx ctx;
 	int r = labdir_lock(dir, err);
 
