@@ -17,7 +17,7 @@ from conftest import SYSCTLS, Session, processes, run_dir
 LATE = 10.0
 TOLD = 6
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS") or 0)  # `./dev soak` has
-CI_SECONDS = 100.0  # of one part in a test run: on a machine with nothing else to do all fits in
+CI_SECONDS = 60.0  # of one part in a test run: on a machine with nothing else to do all fits in
 SEED = int(os.environ.get("TAPNET_SEED") or 1)
 PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/net/if_inet6",
           "/proc/net/ipv6_route")

@@ -20,7 +20,7 @@ from conftest import Session, mounts, run_dir
 
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS", 0))
 SEED = int(os.environ.get("TAPNET_SEED", 1))
-CI_SECONDS = 60.0  # of a harness in a test run, whatever its count
+CI_SECONDS = 40.0  # of a harness in a test run, whatever its count
 LONGEST = 10.0  # no wait is longer, in seconds
 SETTLE = 0.1  # seconds after a kill, at the 99th percentile
 IDLE = 0.05  # the kernel lets go of an empty namespace within this, unless others keep it busy
