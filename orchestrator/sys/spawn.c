@@ -43,6 +43,7 @@
 #include "sys/pidfd.h"
 
 #define SPAWN_PATH    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define HEAR_TRIES    100   /* a millisecond each, while there is no memory */
 #define SPAWN_REAP_MS 2000  /* a child that reported its failure ends at once */
 #define SPAWN_EXEC_MS 10000 /* a program is executed well within this */
 #define SPAWN_FAILED  127
@@ -90,14 +91,14 @@ int child_pipe(int *ret_read, int *ret_write, struct err *err)
 
 int child_hear(int report, int64_t deadline, struct child_report *ret_report)
 {
-	int r = io_wait(report, POLLIN, deadline);
+	int r = io_wait(report, POLLIN, deadline), tries = HEAR_TRIES;
 	ssize_t n;
 
 	if (r <= 0)
 		return r < 0 ? r : -ETIMEDOUT;
-	do {
+	do { /* asked again: who does not know takes a program that runs for one that failed */
 		n = read(report, ret_report, sizeof *ret_report);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && (errno == EINTR || (errno == ENOMEM && --tries && !poll(NULL, 0, 1))));
 	if (n < 0)
 		return -errno;
 	return n == sizeof *ret_report;

@@ -75,7 +75,8 @@ def test_t16_a_peer_that_takes_nothing(nets, wires):
     after = wire.ask()["a to b"]
     assert cpu(pid) - used < 0.2
     assert memory(pid) - had < 1024
-    assert after["wait"] == 1 and after["refused"] == 0
+    wait_until(lambda: after.update(wire.ask()["a to b"]) or after["wait"] == 1)  # it may hand one on
+    assert after["refused"] == 0
     assert after["came"] - before["came"] < 50  # what fits into the queues' send buffers, of 5000
     assert after["came"] == after["went"] + 1
     full = statistics(slow.left)
