@@ -123,20 +123,9 @@ links: [[r1:eth0, r2:eth0]]
     assert len(faultlab.hook_lines(made)) == 4
 
 
-SLOW = """\
-hooks: {up: ./hook, down: ./hook}
-nodes:
-  r1:
-    interfaces: {eth0: {bridge: lan, hooks: {up: ./hook, down: ./hook}}}
-    exec: [touch inside, sleep 1000]
-  g1: {kind: guest, command: [sleep, "1000"], interfaces: {eth0: lan}}
-bridges: {lan: 10.1.0.0/24}
-"""
-
-
 @pytest.mark.parametrize("name", ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"))
 def test_t05_signal_while_it_goes_up(lab, fault_bin, snapshot, name):
-    made = lab(SLOW, fault_bin)
+    made = lab(faultlab.SLOW, fault_bin)
     faultlab.script(made.file.parent / "hook", faultlab.HOOK)
     before = snapshot()
     with faultlab.start(made, "up", made.file) as up:

@@ -94,6 +94,32 @@ HOOKS_OF_TAPS = ("r1:eth2", "g1:eth0", "g2:eth0")
 HOOKS_OF_HOST = ("lab", "g2:eth0", "g2")  # run in the namespace that the tool was started in
 
 
+# A small one: hooks of the lab and of an interface, a guest, and an exec in which `up` stays for long.
+SLOW = """\
+hooks: {up: ./hook, down: ./hook}
+nodes:
+  r1:
+    interfaces: {eth0: {bridge: lan, hooks: {up: ./hook, down: ./hook}}}
+    exec: [touch inside, sleep 1000]
+  g1: {kind: guest, command: [sleep, "1000"], interfaces: {eth0: lan}}
+bridges: {lan: 10.1.0.0/24}
+"""
+QUICK = SLOW.replace("exec: [touch inside, sleep 1000]", 'exec: "true"')
+
+
+def with_hook(made):
+    """Its ./hook is there."""
+    script(made.file.parent / "hook", HOOK)
+    return made
+
+
+def check_gone(made, before, snapshot):
+    """Nothing of it is left, and its hooks ran in pairs."""
+    wait("it is gone", lambda: not made.is_there(), reap=False)
+    assert not settle(before, snapshot)
+    assert not unpaired(hook_lines(made))
+
+
 def script(path, text):
     path.write_text(text)
     path.chmod(0o755)

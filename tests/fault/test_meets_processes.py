@@ -31,17 +31,8 @@ WHO = {"worker": ["tapnet-work"], "guardian": ["tapnet-guard"], "both": ["tapnet
 @pytest.fixture
 def make(lab, fault_bin):
     def make(text=QUICK):
-        made = lab(text, fault_bin)
-        faultlab.script(made.file.parent / "hook", faultlab.HOOK)
-        return made
+        return faultlab.with_hook(lab(text, fault_bin))
     return make
-
-
-def check(made, before, snapshot):
-    """Nothing of it is left, and its hooks ran in pairs."""
-    faultlab.wait("it is gone", lambda: not made.is_there(), reap=False)
-    assert not faultlab.settle(before, snapshot)
-    assert not faultlab.unpaired(faultlab.hook_lines(made))
 
 
 def stop(who):
@@ -61,7 +52,7 @@ def test_down_of_who_is_suspended(make, snapshot, who):
     begin = time.monotonic()
     made.down()
     assert time.monotonic() - begin < 10
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 @contextlib.contextmanager
@@ -94,7 +85,7 @@ def test_up_is_given_up_while_its_worker_is_suspended(make, snapshot, name):
         said = up.stdout.read()
     assert time.monotonic() - begin < 8
     assert "its worker did not answer, and was killed" in said and "undone:" in said, said
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_timeout_of_the_way_up_while_its_worker_is_suspended(make, snapshot):
@@ -105,7 +96,7 @@ def test_timeout_of_the_way_up_while_its_worker_is_suspended(make, snapshot):
         assert up.wait(12) == 5
         said = up.stdout.read()
     assert "its worker did not answer, and was killed" in said, said
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_foreground_ends_while_its_worker_is_suspended(make, snapshot):
@@ -118,7 +109,7 @@ def test_foreground_ends_while_its_worker_is_suspended(make, snapshot):
         stop("worker")
         os.kill(up.pid, signal.SIGINT)
         up.wait(10)
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 @pytest.mark.parametrize("who", WHO)
@@ -144,7 +135,7 @@ def test_worker_that_dies_silently_on_the_way_up(make, snapshot):
         assert up.wait(10) == 5
         said = up.stdout.read()
     assert f"{made.name}: its worker ended before it was ready" in said, said
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 # --- guests and shells ------------------------------------------------------------------------------
@@ -161,7 +152,7 @@ def test_guest_that_does_not_end(make, snapshot, how):
     begin = time.monotonic()
     made.down()
     assert 4 < time.monotonic() - begin < 10
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_tap_deleted_under_a_running_guest(make, snapshot):
@@ -179,7 +170,7 @@ def test_tap_deleted_under_a_running_guest(make, snapshot):
     said = made.verb("restart", "g1", status=5, timeout=20).stderr
     assert "is gone" in said, said
     made.down()
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 @pytest.mark.parametrize("end", ("down", "both killed, gc"))
@@ -208,4 +199,4 @@ def test_shell_left_open_in_a_node(make, snapshot, node, end):
         finally:
             shell.kill()
     os.close(master)
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)

@@ -11,32 +11,12 @@ import pytest
 import faultlab
 from faultlab import start
 
-SLOW = """\
-hooks: {up: ./hook, down: ./hook}
-nodes:
-  r1:
-    interfaces: {eth0: {bridge: lan, hooks: {up: ./hook, down: ./hook}}}
-    exec: [touch inside, sleep 1000]
-  g1: {kind: guest, command: [sleep, "1000"], interfaces: {eth0: lan}}
-bridges: {lan: 10.1.0.0/24}
-"""
-QUICK = SLOW.replace("exec: [touch inside, sleep 1000]", 'exec: "true"')
-
 
 @pytest.fixture
 def make(lab, fault_bin):
-    def make(text=QUICK):
-        made = lab(text, fault_bin)
-        faultlab.script(made.file.parent / "hook", faultlab.HOOK)
-        return made
+    def make(text=faultlab.QUICK):
+        return faultlab.with_hook(lab(text, fault_bin))
     return make
-
-
-def check(made, before, snapshot):
-    """Nothing of it is left, and its hooks ran in pairs."""
-    faultlab.wait("it is gone", lambda: not made.is_there(), reap=False)
-    assert not faultlab.settle(before, snapshot)
-    assert not faultlab.unpaired(faultlab.hook_lines(made))
 
 
 # --- the foreground -----------------------------------------------------------------------------
@@ -52,7 +32,7 @@ def test_foreground_ends_with_a_signal(make, snapshot, name):
         os.kill(up.pid, signal.Signals[name])
         assert up.wait(20) == 0, up.stdout.read()
     assert not made.is_there()  # up returns when it is down
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_foreground_ends_with_the_lab(make, snapshot):
@@ -70,33 +50,33 @@ def test_foreground_ends_with_the_lab(make, snapshot):
             if "Ctrl-C" in line:
                 break
         up.kill()
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 # --- time limits, and what is kept ----------------------------------------------------------------
 
 def test_timeout_of_the_way_up(make, snapshot):
-    made = make(SLOW)
+    made = make(faultlab.SLOW)
     before = snapshot()
     begin = time.monotonic()
     up = made.up("--timeout", "1s", status=5)
     assert 0.9 < time.monotonic() - begin < 6
     assert "--timeout" in up.stderr and "sleep 1000" in up.stderr
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 @pytest.mark.parametrize("ready", ('{exec: "false"}', "{console: READY}", "{tcp: 80, from: r1}"))
 def test_timeout_of_the_way_up_while_none_is_ready(make, snapshot, ready):
-    made = make(QUICK.replace('command: [sleep, "1000"]',
+    made = make(faultlab.QUICK.replace('command: [sleep, "1000"]',
                               f'command: [sleep, "1000"], ready: {ready}')
                 if "exec" not in ready else
-                QUICK.replace('exec: "true"', f'services: {{s: {{command: sleep 1000, ready: {ready}}}}}'))
+                faultlab.QUICK.replace('exec: "true"', f'services: {{s: {{command: sleep 1000, ready: {ready}}}}}'))
     before = snapshot()
     begin = time.monotonic()
     up = made.up("--timeout", "1s", status=5)
     assert 0.9 < time.monotonic() - begin < 6
     assert "--timeout" in up.stderr and "waited for" in up.stderr
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_ttl(make, snapshot):
@@ -107,11 +87,11 @@ def test_ttl(make, snapshot):
     assert made.is_there()
     faultlab.wait("it comes down by itself", lambda: not made.is_there())
     assert 1.9 < time.monotonic() - begin < 8
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_a_failed_lab_is_kept(make, snapshot):
-    made = make(QUICK.replace('exec: "true"', 'exec: "echo so it is; exit 3"'))
+    made = make(faultlab.QUICK.replace('exec: "true"', 'exec: "echo so it is; exit 3"'))
     before = snapshot()
     up = made.up("--keep", status=5)
     assert "exited with 3" in up.stderr and "so it is" in up.stdout + up.stderr
@@ -120,7 +100,7 @@ def test_a_failed_lab_is_kept(make, snapshot):
     again = made.up(status=3)
     assert "failed" in again.stderr and "down" in again.stderr
     made.down()
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 # --- a caller that goes away ------------------------------------------------------------------------
@@ -136,11 +116,11 @@ def test_up_with_a_reader_that_went_away(make, snapshot):
     if made.is_there():
         assert json.loads(made.verb("list", "--format", "json").stdout)
         made.down()
-    check(made, before, snapshot)
+    faultlab.check_gone(made, before, snapshot)
 
 
 def test_planted_leak(make, snapshot):
-    """check() sees a process that is left."""
+    """faultlab.check_gone() sees a process that is left."""
     made = make()
     before = snapshot()
     netns = next(s["step"] for s in faultlab.steps(made) if s["op"] == "netns")

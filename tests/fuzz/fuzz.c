@@ -14,6 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kind/kind.h"
+#include "plan/plan.h"
+
 #define JUDGED_MS 100.0
 #define TRIES	  3
 
@@ -31,6 +34,29 @@ int lowest_free(void)
 
 	(void)close(fd);
 	return fd;
+}
+
+void judge_lab(const char *path)
+{
+	struct arena arena = ARENA_NONE;
+	struct diags diags = { 0 };
+	struct lab_options options = { .name = "fuzz" };
+	struct assume assume = { 0 };
+	struct strbuf out autostr = STRBUF_INIT;
+	struct lab *lab = NULL;
+	struct plan *plan = NULL;
+	struct err err;
+
+	if (arena_init(&arena, 0, &err) < 0)
+		return;
+	if (lab_load(&arena, path, &options, &kinds, &diags, &lab, &err) < 0 ||
+	    plan_make(&arena, lab, &assume, &diags, &plan) < 0)
+		diag_print(&diags, &out);
+#ifndef TAPNET_JUDGE /* to print a plan that is fine is not to judge it */
+	else
+		plan_print(plan, &assume, &out);
+#endif
+	arena_free(&arena);
 }
 
 static void plant(void)

@@ -6,12 +6,8 @@
 #include <stdint.h>
 
 void judge(const uint8_t *data, size_t size);
-/* Of a plan that is fine: to print it is not to judge it. */
-#ifdef TAPNET_JUDGE
-#define PRINT(plan, assume, out) (void)0
-#else
-#define PRINT(plan, assume, out) plan_print(plan, assume, out)
-#endif
+/* A lab's file, read, checked and planned; the plan, or the errors, printed. */
+void judge_lab(const char *path);
 /* The lowest fd that is free. */
 int lowest_free(void);
 

@@ -9,8 +9,6 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "kind/kind.h"
-#include "plan/plan.h"
 
 static const char lab_text[] =
 	"bridges: {lan: 10.0.0.0/24}\n"
@@ -59,22 +57,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 void judge(const uint8_t *data, size_t size)
 {
-	struct arena arena = ARENA_NONE;
-	struct diags diags = { 0 };
-	struct lab_options options = { .name = "fuzz" };
-	struct assume assume = { 0 };
-	struct strbuf out autostr = STRBUF_INIT;
-	struct lab *lab = NULL;
-	struct plan *plan = NULL;
-	struct err err;
-
 	write_file(preset_path, data, size);
-	if (arena_init(&arena, 0, &err) < 0)
-		return;
-	if (lab_load(&arena, lab_path, &options, &kinds, &diags, &lab, &err) == 0 &&
-	    plan_make(&arena, lab, &assume, &diags, &plan) == 0)
-		PRINT(plan, &assume, &out);
-	else
-		diag_print(&diags, &out);
-	arena_free(&arena);
+	judge_lab(lab_path);
 }
