@@ -264,6 +264,8 @@ int program_run(struct ctx *ctx, struct spawn *spawn, const struct program *prog
 	r = spawn_start(spawn, &spawned, err);
 	if (r == 0)
 		r = spawn_result(&spawned, io_now_ms() + EXEC_MS, err);
+	if (r < 0 && spawned.report >= 0) /* it may run: as of a message whose answer was lost */
+		r = err->code = -EIO;
 	if (r == 0) {
 		r = program_wait(ctx, &spawned, timeout_ms, err);
 		if (r < 0)

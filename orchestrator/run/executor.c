@@ -158,7 +158,8 @@ static int apply_run(struct executor *executor, uint32_t i, struct err *err)
 	slot_set(&ctx->slots[i], SLOT_INTENT);
 	r = op->apply(ctx, i, err);
 	if (r < 0) {
-		if (r != -ECANCELED && !ctx->slots[i].ifindex) /* that is a device in the host */
+		/* -EIO: nobody knows; an ifindex: there is a device in the host */
+		if (r != -ECANCELED && r != -EIO && !ctx->slots[i].ifindex)
 			slot_set(&ctx->slots[i], SLOT_FAILED);
 		return step_failed(executor, i, err);
 	}
