@@ -24,10 +24,13 @@ def star(n):
 
 
 def chain(n):
-    """n routers in a row, each of which sends everything on to the next, and the last one back."""
+    """n routers in a row: what is for the first link goes back, all else goes on to the next."""
     text = "defaults: {node: {forward: true}}\nnodes:\n"
     for i in range(n):
-        text += f"  r{i}: {{routes: default via r{i + 1 if i + 1 < n else i - 1}}}\n"
+        routes = [f"default via r{i + 1 if i + 1 < n else i - 1}"]
+        if 1 < i < n - 1:
+            routes.append(f"10.0.0.0/30 via r{i - 1}")
+        text += f"  r{i}: {{routes: [{', '.join(routes)}]}}\n"
     text += "links:\n"
     for i in range(n - 1):
         net = i * 4

@@ -244,7 +244,8 @@ static void put_address(struct batch *b, uint32_t ifindex, uint32_t address, uns
 	mnl_attr_put_u32(b->last, IFA_ADDRESS, htonl(address));
 }
 
-static void put_default(struct batch *b, uint32_t ifindex, uint32_t via)
+static void put_route(struct batch *b, uint32_t to, unsigned char prefix, uint32_t ifindex,
+		      uint32_t via)
 {
 	struct rtmsg *r = message(b, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof *r);
 
@@ -252,6 +253,9 @@ static void put_default(struct batch *b, uint32_t ifindex, uint32_t via)
 	r->rtm_table = RT_TABLE_MAIN;
 	r->rtm_protocol = RTPROT_STATIC;
 	r->rtm_type = RTN_UNICAST;
+	r->rtm_dst_len = prefix;
+	if (prefix)
+		mnl_attr_put_u32(b->last, RTA_DST, htonl(to));
 	mnl_attr_put_u32(b->last, RTA_GATEWAY, htonl(via));
 	mnl_attr_put_u32(b->last, RTA_OIF, ifindex);
 }
@@ -426,7 +430,7 @@ static void star(void)
 			 (struct end){ "eth0", FIRST_NODE, 0, -1 });
 		put_up(&batch, FIRST_NODE, false);
 		put_address(&batch, FIRST_NODE, NET + i + 1, 16);
-		put_default(&batch, FIRST_NODE, GATEWAY);
+		put_route(&batch, 0, 0, FIRST_NODE, GATEWAY);
 		close_node();
 	}
 	join_bridges(bridges, FIRST_SWITCH + bridges + n);
@@ -435,11 +439,11 @@ static void star(void)
 /* Each makes its right end with the next one's left end; the next is there before. */
 static void chain(void)
 {
-	const uint32_t left = FIRST_NODE, right = FIRST_NODE + 1;
+	const uint32_t left = FIRST_NODE;
 	int socket_of_next = -1;
 
 	for (uint32_t i = 0; i < n; i++) {
-		const uint32_t net = NET + 4 * i;
+		const uint32_t net = NET + 4 * i, right = i ? left + 1 : left;
 
 		if (i == 0) {
 			keep(make_ns());
@@ -460,9 +464,11 @@ static void chain(void)
 			put_address(&batch, left, net - 2, 30);
 		}
 		if (i + 1 < n)
-			put_default(&batch, right, net + 2);
+			put_route(&batch, 0, 0, right, net + 2);
 		else if (i > 0)
-			put_default(&batch, left, net - 3);
+			put_route(&batch, 0, 0, left, net - 3);
+		if (i > 1 && i + 1 < n)
+			put_route(&batch, NET, 30, left, net - 3);
 		close_node();
 	}
 }

@@ -4,9 +4,9 @@ from statistics import median
 
 COLOURS = {"tapnet-lab": "#0b6bb5", "limit": "#222", "ip -batch": "#c9730a", "mininet": "#b02a4c"}
 DASHES = {"limit": "5 4"}
-WIDTH, HEIGHT, LEFT, TOP, GAP = 205, 190, 62, 74, 20
+WIDTH, HEIGHT, LEFT, TOP, GAP = 205, 190, 78, 78, 18
 TITLES = {"star": "star: nodes on a bridge", "chain": "chain: routers in a row",
-          "fat": "fat: links of many-legged nodes", "taps": "taps: TAPs of four queues"}
+          "fat": "fat: links, √n nodes of √n", "taps": "taps: TAPs of four queues"}
 
 
 def seconds(power):
@@ -72,7 +72,7 @@ def svg(labs):
     margin = 0.12 if len(sizes) > 1 else 0.5
     xs, ys = (log10(sizes[0]) - margin, log10(sizes[-1]) + margin), powers(medians.values())
     kinds, tools = list(labs), [t for t in COLOURS if any(t == key[2] for key in medians)]
-    width, height = LEFT + len(kinds) * (WIDTH + GAP), TOP + 2 * (HEIGHT + 44) + 4
+    width, height = LEFT + len(kinds) * (WIDTH + GAP), TOP + 2 * (HEIGHT + 52) + 4
     width = max(width, 560)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
            'font-family="sans-serif" font-size="12">',
@@ -84,9 +84,9 @@ def svg(labs):
            f'<text class="head" x="{LEFT}" y="20">How long a lab of so many takes, and when the kernel has let go of it</text>',
            *legend(tools)]
     for row, what in enumerate(("up", "down")):
-        top = TOP + row * (HEIGHT + 44)
+        top = TOP + row * (HEIGHT + 52)
         y = top + HEIGHT / 2
-        out.append(f'<text class="side" x="13" y="{y}" transform="rotate(-90 13 {y})">{what}</text>')
+        out.append(f'<text class="side" x="14" y="{y}" transform="rotate(-90 14 {y})">{what}</text>')
         for column, kind in enumerate(kinds):
             panel = Panel(LEFT + column * (WIDTH + GAP), top, xs, ys)
             out += panel.frame(column == 0, sizes)

@@ -4,6 +4,7 @@
 # How that is known: the tool's own `down` waits for it, and so does limit.c. Each is followed by
 # `limit drain`, which waits for whatever was dropped before; what that takes beyond its longest on
 # a machine at rest is added to the time. Others do not wait, so all of their drain is theirs.
+import atexit
 import ctypes
 import os
 import resource
@@ -19,6 +20,7 @@ import labs
 TOP = Path(__file__).resolve().parents[2]
 LIMIT = TOP / "build/tests/bench/limit"
 TOOL = Path(os.environ.get("TAPNET_LAB_BIN", TOP / "build/orchestrator/tapnet-lab"))
+NAMES = "/run/netns"
 LONGEST = 300  # seconds that one up or down may take
 PR_SET_CHILD_SUBREAPER, CLONE_NEWNS, CLONE_NEWNET = 36, 0x00020000, 0x40000000
 
@@ -30,13 +32,17 @@ class Failed(Exception):
 # --- a host of our own, and what runs in it ---
 
 def own_host():
-    """A network namespace, names of others (`ip netns`), and all orphans of ours."""
+    """A network namespace, an empty /run/netns, and all orphans are ours."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    os.makedirs("/run/netns", exist_ok=True)
-    for mount in ("--make-rprivate /", "-t tmpfs tmpfs /run/netns", "-t sysfs sysfs /sys"):
+    os.environ.pop("XDG_RUNTIME_DIR", None)
+    if not os.path.exists(NAMES):
+        os.mkdir(NAMES)
+        atexit.register(os.rmdir, NAMES)
+    atexit.register(subprocess.run, ["umount", NAMES], check=False)
+    for mount in ("--make-rprivate /", f"-t tmpfs tmpfs {NAMES}", "-t sysfs sysfs /sys"):
         subprocess.run(["mount", *mount.split()], check=True)
     subprocess.run("ip link set lo up".split(), check=True)
 
@@ -266,6 +272,8 @@ class Ip:
                 lines += ["link set left addrgenmode none up", f"addr add {net(i - 1, 2)}/30 dev left"]
             lines += [f"route add default via {net(i, 2) if i + 1 < n else net(i - 1, 1)} onlink dev "
                       f"{'right' if i + 1 < n else 'left'}"]
+            if 1 < i < n - 1:
+                lines += [f"route add 10.0.0.0/30 via {net(i - 1, 1)}"]
 
     def fat(self, n):
         side = round(n ** 0.5)
