@@ -205,15 +205,16 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 	}
 	r = teardown_ctx(&ctx, &journal, dir->path, dir->fd, false, err);
 	if (r == 0)
-		teardown_run(&ctx, &journal, &result);
+		teardown_run(&ctx, &journal, true, &result);
 	teardown_free(&ctx);
 	if (r < 0)
 		return r;
-	strbuf_puts(problems, result.problems.text);
+	r = result.left ? 0 : labdir_remove(dir, journal.head->keep_logs, err);
+	teardown_confirm(&result);
 	teardown_words(&result, words);
-	r = !result.left    ? labdir_remove(dir, journal.head->keep_logs, err)
-	    : problems->len ? 0
-			    : err_sys(err, -ENOMEM, "%s: not all could be undone", dir->name);
+	strbuf_puts(problems, result.problems.text);
+	if (result.left && !problems->len)
+		r = err_sys(err, -ENOMEM, "%s: not all could be undone", dir->name);
 	strbuf_free(&result.problems);
 	labdir_unlock(dir);
 	return r < 0 ? r : 1;

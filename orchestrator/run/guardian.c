@@ -141,6 +141,7 @@ struct guardian {
 	struct journal journal;
 	int self, signals, watch;
 	int64_t up_by; /* the worker has given the way up up by then */
+	bool asked;    /* to come down, by somebody who waits for it */
 	struct spawned worker;
 	sigset_t mask;
 	struct ctx ctx;
@@ -243,9 +244,10 @@ static bool told_to_stop(struct guardian *guardian, const struct pollfd *signals
 			 const struct pollfd *watch)
 {
 	struct signalfd_siginfo info;
+	bool told = signals->revents && read(guardian->signals, &info, sizeof info) > 0;
 
-	return (signals->revents && read(guardian->signals, &info, sizeof info) > 0) ||
-	       (watch->revents && run_dir_gone(guardian));
+	guardian->asked |= told;
+	return told || (watch->revents && run_dir_gone(guardian));
 }
 
 static void kill_worker(struct guardian *guardian)
@@ -313,27 +315,35 @@ static void tell_waiters(struct journal *journal, bool left, const char *problem
 	}
 }
 
-void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir)
+/* Does anybody wait for our words? */
+static bool awaited(const struct journal_head *head)
+{
+	bool waits = head->report >= 0;
+
+	for (int i = 0; i < JOURNAL_WAITERS; i++)
+		waits |= head->waiters[i] >= 0;
+	return waits;
+}
+
+void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bool asked)
 {
 	struct teardown_result result;
 	struct strbuf words autostr = STRBUF_INIT;
 	int report = journal->head->report;
 	struct err err;
 
-	teardown_run(ctx, journal, &result);
+	teardown_run(ctx, journal, asked || awaited(journal->head), &result);
+	/* What could not be undone keeps its journal, for `gc`. */
+	if (result.left)
+		labdir_unlock(dir);
+	else if (labdir_remove(dir, journal->head->keep_logs, &err) < 0)
+		teardown_problem(&result, "%s", err.msg);
+	teardown_confirm(&result);
 	if (result.left) {
 		strbuf_puts(&words, result.problems.text);
 	} else {
 		teardown_words(&result, &words);
 		strbuf_printf(&words, " in %lld ms", (long long)result.ms);
-	}
-	/* What could not be undone keeps its journal, for `gc`. */
-	if (result.left) {
-		labdir_unlock(dir);
-	} else if (labdir_remove(dir, journal->head->keep_logs, &err) < 0) {
-		result.left = true;
-		strbuf_puts(&result.problems, err.msg);
-		strbuf_printf(&words, "\n%s", err.msg);
 	}
 	report_send(report, REPORT_UNDONE, result.left, words.text, words.len);
 	tell_waiters(journal, result.left, result.problems.text);
@@ -368,7 +378,7 @@ static int guardian_main(void *arg)
 	}
 	guardian->up_by = io_now_ms() + guardian->request->timeout_ms + STOP_MS;
 	guardian_watch(guardian);
-	run_finish(&guardian->ctx, &guardian->journal, &guardian->dir);
+	run_finish(&guardian->ctx, &guardian->journal, &guardian->dir, guardian->asked);
 	return 0;
 }
 

@@ -64,8 +64,8 @@ struct worker {
 };
 int worker_main(void *worker);
 
-/* The end of a lab, for guardian and worker alike: tears down, tells who waits, removes the
- * directory. */
-void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir);
+/* The end of a lab, for guardian and worker alike: tears down, removes the directory, tells who
+ * waits. asked: somebody does who is not in the journal. */
+void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bool asked);
 
 #endif

@@ -2,7 +2,7 @@
  *
  *   programs (SIGTERM, a grace, SIGKILL; all at once) ─▶ down hooks, while our TAP fds are open ─▶
  *   what else runs inside ─▶ links by group, one message a namespace ─▶ TAP fds ─▶ namespaces, back
- *   to back ─▶ what is in the host ─▶ the kernel has let go
+ *   to back ─▶ what is in the host ─▶ the run directory ─▶ the kernel has let go, if somebody waits
  *
  * Each phase tells what it could not do and goes on: a failure never keeps the rest from being undone.
  */
@@ -26,6 +26,7 @@
 
 #define KILL_MS	   3000	 /* SIGKILL takes effect well within this */
 #define LINKS_MS   60000 /* a thousand TAPs are deleted in less than a second */
+#define TURN_MS	   1	 /* between two looks at what does not tell by itself */
 #define CONFIRM_MS 60000 /* the kernel lets go of thousands of namespaces in a few seconds */
 
 static int plain_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
@@ -98,8 +99,7 @@ void teardown_free(struct ctx *ctx)
 	fd_closep(&ctx->host_net);
 }
 
-static void problem(struct teardown_result *result, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void problem(struct teardown_result *result, const char *fmt, ...)
+void teardown_problem(struct teardown_result *result, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -136,8 +136,8 @@ static struct victims victims_of(struct ctx *ctx, uint64_t ops, struct victim *r
 		if (pidfd >= 0)
 			victims.v[victims.n++] = (struct victim){ pidfd, (uint32_t)i };
 		else if (pidfd != -ESRCH)
-			problem(result, "%s: its process cannot be reached: %s",
-				ctx->plan->steps[i].what, strerror(-pidfd));
+			teardown_problem(result, "%s: its process cannot be reached: %s",
+					 ctx->plan->steps[i].what, strerror(-pidfd));
 	}
 	return victims;
 }
@@ -167,6 +167,18 @@ static int victims_wait(struct victims *victims, int64_t deadline)
 	return left;
 }
 
+/* Until the first of them ends, or it is time to see whether it cannot. */
+static void cells_turn(const struct victims *cells, int64_t deadline)
+{
+	int64_t turn = io_now_ms() + TURN_MS;
+	int i = 0;
+
+	while (i < cells->n && cells->v[i].pidfd < 0)
+		i++;
+	if (i < cells->n)
+		(void)io_wait(cells->v[i].pidfd, POLLIN, turn < deadline ? turn : deadline);
+}
+
 /* The same for inits of cells. One ends only when the programs that joined it are reaped: those of
  * a killed worker are ours. With both dead they are the host's init's, and where that does not reap
  * (in many a container) a cell's init never gets to its end: it is enough that it has let go. */
@@ -183,7 +195,7 @@ static int cells_wait(const struct ctx *ctx, struct victims *cells, int64_t dead
 				spawn_let_go(ctx->slots[cells->v[i].step].mark.pid);
 		if (left <= 0 || io_now_ms() >= deadline)
 			return left;
-		(void)poll(NULL, 0, 1);
+		cells_turn(cells, deadline);
 	}
 }
 
@@ -230,8 +242,9 @@ static void stop_abandoned(const struct ctx *ctx, struct teardown_result *result
 		    (slot_get(&ctx->slots[i]) == SLOT_INTENT ||
 		     slot_get(&ctx->slots[i]) == SLOT_UNDOING) &&
 		    spawn_kill_session(ctx->slots[i].mark.pid, lab, io_now_ms() + KILL_MS) < 0)
-			problem(result, "%s: what its hook or helper started cannot be killed",
-				ctx->plan->steps[i].what);
+			teardown_problem(result,
+					 "%s: what its hook or helper started cannot be killed",
+					 ctx->plan->steps[i].what);
 }
 
 /* Hooks, execs and bridge helpers that were under way: their whole groups. */
@@ -245,7 +258,7 @@ static void stop_commands(struct ctx *ctx, struct teardown_result *result)
 		(void)kill(-ctx->slots[victims.v[i].step].mark.pid, SIGKILL);
 	victims_signal(&victims, SIGKILL);
 	if (victims_wait(&victims, io_now_ms() + KILL_MS))
-		problem(result, "a hook, exec or helper under way cannot be killed");
+		teardown_problem(result, "a hook, exec or helper under way cannot be killed");
 	victims_free(&victims);
 	stop_abandoned(ctx, result);
 }
@@ -282,7 +295,7 @@ static void stop_daemons(const struct ctx *ctx, struct teardown_result *result)
 	for (size_t i = 0; i < COUNT(events); i++)
 		if (spawn_kill_env((const char *const[]){ lab, events[i] }, io_now_ms() + KILL_MS) <
 		    0)
-			problem(result, "a process that a hook left cannot be killed");
+			teardown_problem(result, "a process that a hook left cannot be killed");
 }
 
 /* Daemons of hooks, helpers of a killed worker: whatever came to guardian or worker as their
@@ -299,8 +312,8 @@ static void stop_orphans(struct teardown_result *result)
 		if (n == 0)
 			return;
 		if (io_now_ms() > deadline) {
-			problem(result, "a process that a hook left cannot be %s",
-				n < 0 ? "seen" : "killed");
+			teardown_problem(result, "a process that a hook left cannot be %s",
+					 n < 0 ? "seen" : "killed");
 			return;
 		}
 		(void)poll(NULL, 0, 1);
@@ -320,7 +333,7 @@ static void stop_programs(struct ctx *ctx, struct teardown_result *result)
 	victims_signal(&cells, SIGKILL); /* and everything in their pid namespaces */
 	if (victims_wait(&procs, io_now_ms() + KILL_MS) ||
 	    cells_wait(ctx, &cells, io_now_ms() + KILL_MS))
-		problem(result, "a guest or service cannot be killed");
+		teardown_problem(result, "a guest or service cannot be killed");
 	victims_free(&procs);
 	victims_free(&cells);
 }
@@ -349,7 +362,7 @@ static void stop_inside(struct ctx *ctx, struct teardown_result *result)
 	qsort(ids, (size_t)n, sizeof *ids, by_inode);
 	r = ns_kill_inside(ids, n, io_now_ms() + KILL_MS, &err);
 	if (r < 0)
-		problem(result, "%s", err.msg);
+		teardown_problem(result, "%s", err.msg);
 	else
 		result->killed += r;
 }
@@ -374,7 +387,7 @@ static void undo_phase(struct ctx *ctx, enum undo_phase phase, struct teardown_r
 		if (op->undo(ctx, (uint32_t)i, &err) == 0)
 			slot_set(&ctx->slots[i], SLOT_UNDONE);
 		else /* the next `gc` finds it armed, unless it is known to have had its turn */
-			problem(result, "%s: %s", ctx->plan->steps[i].what, err.msg);
+			teardown_problem(result, "%s: %s", ctx->plan->steps[i].what, err.msg);
 	}
 }
 
@@ -406,7 +419,7 @@ static void delete_groups(struct ctx *ctx, struct teardown_result *result)
 		nlb_delgroup(&ctx->batch, (uint32_t)i, LINK_GROUP);
 		r = nlb_flush(&ctx->batch, nl, io_now_ms() + LINKS_MS, &err);
 		if (r < 0 && r != -ENODEV) /* no link has the group */
-			problem(result, "links of %s: %s", step->what, strerror(-r));
+			teardown_problem(result, "links of %s: %s", step->what, strerror(-r));
 	}
 	ctx_leave(ctx);
 }
@@ -429,23 +442,26 @@ static void close_fds(struct ctx *ctx, struct teardown_result *result)
 		(void)close_range(FD_PLANNED, (unsigned)ctx->plan->fd_end - 1, 0);
 }
 
-static void confirm(struct ns_sensor *sensor, bool armed_, struct teardown_result *result)
+void teardown_confirm(struct teardown_result *result)
 {
 	struct err err;
 
-	if (armed_ && ns_sensor_wait(sensor, io_now_ms() + CONFIRM_MS, &err) < 0)
-		problem(result, "the kernel has not let go of the lab's namespaces in %d s",
-			CONFIRM_MS / 1000);
+	if (result->sensor.sock >= 0 &&
+	    ns_sensor_wait(&result->sensor, io_now_ms() + CONFIRM_MS, &err) < 0)
+		teardown_problem(result,
+				 "the kernel has not let go of the lab's namespaces in %d s",
+				 CONFIRM_MS / 1000);
+	result->ms = io_now_ms() - result->start;
 }
 
-void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_result *result)
+void teardown_run(struct ctx *ctx, struct journal *journal, bool confirm,
+		  struct teardown_result *result)
 {
-	struct ns_sensor sensor = NS_SENSOR_NONE;
-	int64_t start = io_now_ms();
 	struct err err;
-	bool sensing;
 
-	*result = (struct teardown_result){ .problems = STRBUF_INIT };
+	*result = (struct teardown_result){ .start = io_now_ms(),
+					    .sensor = NS_SENSOR_NONE,
+					    .problems = STRBUF_INIT };
 	journal->head->state = JOURNAL_DOWN;
 	ctx->wait = plain_wait; /* a worker's own loop is closed by now */
 	stop_commands(ctx, result);
@@ -457,16 +473,16 @@ void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_resu
 		stop_orphans(result);
 	else
 		stop_daemons(ctx, result);
-	sensing = result->namespaces > 0 && ns_sensor_arm(&sensor, &err) == 0;
+	if (confirm && result->namespaces > 0)
+		(void)ns_sensor_arm(&result->sensor, &err);
 	if (ctx->have_fds)
 		delete_groups(ctx, result);
 	ctx_leave(ctx);
-	sensing = sensing && ns_sensor_armed(&sensor, &err) == 0; /* it took its time meanwhile */
+	(void)ns_sensor_armed(&result->sensor, &err); /* it took its time meanwhile */
 	close_fds(ctx, result);
+	ns_sensor_go(&result->sensor);
 	undo_phase(ctx, UNDO_HOST, result);
 	ctx_leave(ctx);
-	confirm(&sensor, sensing, result);
-	result->ms = io_now_ms() - start;
 }
 
 static void word(struct strbuf *out, int n, const char *one)

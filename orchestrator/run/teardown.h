@@ -5,20 +5,28 @@
 
 #include "op/op.h"
 #include "run/journal.h"
+#include "sys/ns.h"
 
 struct teardown_result {
 	int guests, services, hooks, taps, namespaces; /* ended, run, let go */
 	int killed; /* processes found inside that were not of the plan */
-	int64_t ms;
+	int64_t start, ms;
 	bool left; /* not all is undone */
+	struct ns_sensor sensor;
 	struct strbuf
 		problems; /* a line each, as far as there is memory; empty when nothing is left */
 };
 
-/* Undoes what the journal says was done. Idempotent. Afterwards nothing of the lab is left but its
- * run directory, or result->problems says what is. ctx->have_fds tells whether the planned fds are
- * open here. The caller frees problems. */
-void teardown_run(struct ctx *ctx, struct journal *journal, struct teardown_result *result);
+/* Undoes what the journal says was done. Idempotent. Afterwards nothing of the lab is left that its
+ * user can see but its run directory, or result->problems says what is. ctx->have_fds tells whether
+ * the planned fds are open here. The caller frees problems, and calls teardown_confirm(). */
+void teardown_run(struct ctx *ctx, struct journal *journal, bool confirm,
+		  struct teardown_result *result);
+/* Adds to the problems. */
+void teardown_problem(struct teardown_result *result, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Waits until the kernel has let go of the lab's namespaces, if teardown_run() was told that
+ * somebody wants to know. */
+void teardown_confirm(struct teardown_result *result);
 
 /* "1 guest, 2 TAPs, 1 namespace" */
 void teardown_words(const struct teardown_result *result, struct strbuf *out);

@@ -354,15 +354,20 @@ int ns_sensor_armed(struct ns_sensor *sensor, struct err *err)
 	return r < 0 ? err_sys(err, r, SENSOR_FAILED) : 0;
 }
 
+void ns_sensor_go(struct ns_sensor *sensor)
+{
+	if (sensor->sock >= 0 && !sensor->going)
+		sensor->going = send(sensor->sock, "g", 1, MSG_NOSIGNAL) == 1;
+}
+
 int ns_sensor_wait(struct ns_sensor *sensor, int64_t deadline, struct err *err)
 {
 	int r;
 
 	if (sensor->sock < 0)
 		return err_set(err, -EINVAL, SENSOR_FAILED ": it is not armed");
-	r = send(sensor->sock, "g", 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
-	if (r == 0)
-		r = sensor_hear(sensor, deadline);
+	ns_sensor_go(sensor);
+	r = sensor->going ? sensor_hear(sensor, deadline) : -ECHILD;
 	ns_sensor_drop(sensor);
 	if (r == -ETIMEDOUT)
 		return err_set(err, r, "the kernel still holds namespaces of the lab");

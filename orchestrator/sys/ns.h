@@ -36,18 +36,21 @@ uint64_t ns_cookie(void);
  * remain). */
 int ns_kill_inside(const struct ns_id *ids, int n, int64_t deadline, struct err *err);
 
-/* Tells when the kernel has really let go of every namespace dropped between armed and wait:
+/* Tells when the kernel has really let go of every namespace dropped between armed and go, or wait:
  * cleanup runs in order on one queue, so when a namespace dropped last is gone, all are. It is
  * watched by the quota of a user namespace of its own, held by a child process. Returns 0, or
  * -errno where that is not possible here (user namespaces switched off): then there is no waiting. */
 struct ns_sensor {
 	int pidfd, sock; /* of the child; our end of the wire to it */
+	bool going;	 /* the last namespace is being dropped */
 };
 #define NS_SENSOR_NONE ((struct ns_sensor){ .pidfd = -1, .sock = -1 })
 /* Call it outside of the namespaces that are to go: its child stays where the caller is. */
 int ns_sensor_arm(struct ns_sensor *sensor, struct err *err);
 /* Waits until it is armed, which may take the kernel as long as a step of a teardown. */
 int ns_sensor_armed(struct ns_sensor *sensor, struct err *err);
+/* All is dropped: it may begin, while the caller does something else. */
+void ns_sensor_go(struct ns_sensor *sensor);
 /* 0 when all is gone, -ETIMEDOUT past the deadline. The sensor is disarmed in either case. */
 int ns_sensor_wait(struct ns_sensor *sensor, int64_t deadline, struct err *err);
 void ns_sensor_drop(struct ns_sensor *sensor);
