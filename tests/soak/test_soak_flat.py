@@ -94,7 +94,6 @@ def grown(made, figures, rounds, plant=None):
     for _ in rounds:
         last = one_round(made, figures, plant)
         turns += 1
-    figures.runs += turns
     allowed = before + SLACK + PER_ROUND * turns
     after = lowest(slabs, 2, allowed)
     figures.more["slab_bytes_a_round"] = round((after - before) / max(turns, 1))
@@ -107,7 +106,7 @@ def grown(made, figures, rounds, plant=None):
 def test_up_and_down(lab, bin, hostbr, snapshot):
     made = soaklab.tiny(lab, bin)
     watch, figures = Watch(snapshot), Figures("up and down, all flat")
-    found = grown(made, figures, soaklab.runs(50, 10000, 2))
+    found = grown(made, figures, soaklab.runs(figures, 50, 10000, 2))
     for _ in range(TRIES - 1):
         if not found:
             break
@@ -131,11 +130,10 @@ def test_at_rest(lab, bin, hostbr, snapshot):
     for _ in range(WARM_UP):
         asked(made)
     before = ours(made)
-    for _ in soaklab.runs(30, 5000, 2):
+    for _ in soaklab.runs(figures, 30, 5000, 2):
         begin = time.monotonic()
         asked(made)
         figures.took(time.monotonic() - begin)
-        figures.runs += 1
     figures.leak("flat", list(differ(before, ours(made))))
     made.down()
     figures.leak("end", watch.left(full=True))

@@ -1,8 +1,9 @@
 # test_soak_signals.py - SIGKILL, SIGSTOP, SIGTERM, SIGINT and SIGHUP of `up`, worker, guardian and the
 # verb that takes the lab down, at any time: while it goes up, at rest, while it comes down. Several
-# labs at once, since who is suspended is waited for: three seconds, by the guardian.
+# labs at once, each one case after the other, since who is suspended is waited for: three seconds, by
+# the guardian.
+import functools
 import signal
-import threading
 import time
 
 import pytest
@@ -11,7 +12,7 @@ import faultlab
 import soaklab
 from soaklab import SIGNALS, Figures, Watch
 
-AT_ONCE = 5
+AT_ONCE, CASES = 8, 5  # labs, and of each so many cases until it is looked at what is left
 PHASES = ("up", "rest", "down")
 hostbr = pytest.fixture(faultlab.host_bridge)
 
@@ -46,7 +47,7 @@ class Case:
             soaklab.wait_end(process, 0.3)  # who is suspended now may hold it up for ever
             self.verb("down", self.made.name)
         status = soaklab.wait_end(process, 30)
-        self.figures.took(time.monotonic() - begin)
+        self.figures.took(time.monotonic() - begin, f"{self.name}: {argv[0]}")
         if status is None:
             process.kill()
             process.wait()
@@ -74,31 +75,22 @@ class Case:
         if self.made.is_there():
             self.figures.leak(self.name, ["its run directory"])
         self.figures.leak(self.name, soaklab.unpaired(self.made))
-        self.figures.runs += 1
 
 
-def together(cases, figures):
-    """All at once."""
-    def run(case):
-        try:
-            case.run()
-        except Exception as error:  # a thread's own would be lost
-            figures.wrong.append(f"{case.name}: {error!r}")
-    threads = [threading.Thread(target=run, args=(case,)) for case in cases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def in_turn(cases):
+    for case in cases:
+        case.run()
 
 
 def test_signals_at_any_time(lab, bin, fault_bin, hostbr, snapshot):
     made = [soaklab.tiny(lab, fault_bin if i == 0 else bin) for i in range(AT_ONCE)]
     dice, figures = soaklab.dice("signals"), Figures("signals at any time")
     watch = Watch(snapshot)
-    for _ in soaklab.runs(200 // AT_ONCE, 5000 // AT_ONCE):
-        cases = [Case(one, dice, figures) for one in made]
-        together(cases, figures)
-        figures.leak(" | ".join(case.name for case in cases), watch.left())
+    for _ in soaklab.runs(figures, 200, 5000, 1, AT_ONCE * CASES):
+        turn = [(" | ".join(case.name for case in cases), functools.partial(in_turn, cases))
+                for cases in ([Case(one, dice, figures) for _ in range(CASES)] for one in made)]
+        soaklab.together(turn, figures)
+        figures.leak(" | ".join(names for names, _ in turn), watch.left())
     figures.leak("end", watch.left(full=True))
     figures.judge()
 

@@ -1,5 +1,6 @@
 # test_soak_twins.py - sixteen ups, downs, replaces and gcs at once, of one name and of others, round
 # after round: whoever wins, nothing is left, and no lab harms another.
+import functools
 import time
 
 import pytest
@@ -29,7 +30,7 @@ def one_round(made, dice, figures):
         running.append((argv, soaklab.begin(one, *argv, log=said / f"said.{i}"), said / f"said.{i}"))
     for argv, process, log in running:
         status = soaklab.wait_end(process, 30)
-        figures.took(time.monotonic() - begin)
+        figures.took(time.monotonic() - begin, " ".join(map(str, argv)))
         if status is None:
             process.kill()
             process.wait()
@@ -38,9 +39,9 @@ def one_round(made, dice, figures):
 
 
 def check(made, figures, turn):
+    soaklab.together([(one.name, functools.partial(soaklab.end, one, figures, turn))
+                      for one in made if one.is_there()], figures)
     for one in made:
-        if one.is_there():
-            soaklab.end(one, figures, turn)
         if one.is_there():
             figures.leak(turn, [f"{one.name} is there after down"])
         figures.leak(turn, soaklab.unpaired(one))
@@ -49,11 +50,11 @@ def check(made, figures, turn):
 def test_sixteen_at_once(lab, bin, fault_bin, hostbr, snapshot):
     made = [soaklab.tiny(lab, fault_bin if i == 1 else bin) for i in range(NAMES)]
     dice, watch, figures = soaklab.dice("twins"), Watch(snapshot), Figures("16 ups and downs at once")
-    for turn in soaklab.runs(20, 2000):
+    for _ in soaklab.runs(figures, 20, 2000):
+        turn = f"round {figures.runs}"
         one_round(made, dice, figures)
         check(made, figures, turn)
         figures.leak(turn, watch.left())
-        figures.runs += 1
     figures.leak("end", watch.left(full=True))
     figures.judge()
 
