@@ -123,7 +123,7 @@ const struct plan_node *cli_node(const struct plan *plan, const char *name);
 
 /* ---- reach.c */
 
-#define CLI_ANSWER_MS 10000 /* the worker answers at once, unless a restart takes its time */
+#define CLI_ANSWER_MS 9000 /* the worker answers at once, unless a restart takes its time */
 
 /* As cli_find(), with a connection to the lab's worker. */
 int cli_reach(const char *name, struct running *ret_running, int *ret_fd);

@@ -14,11 +14,26 @@ const struct opt restart_opts[] = {
 	{ 0 },
 };
 
+/* What takes its time is waited for only of a worker that answers at all. */
+static int restart(int control, const struct step *step, struct err *err)
+{
+	uint32_t grace = ((const struct op_proc *)step->args)->grace_ms;
+	struct json_object *answer = NULL;
+	int r = cli_ask(control, "status", NULL, &answer, NULL, err);
+
+	json_object_put(answer);
+	answer = NULL;
+	if (r == 0)
+		r = control_call(control, control_request("restart", step->what),
+				 io_now_ms() + RESTART_MS + grace, &answer, NULL, err);
+	json_object_put(answer);
+	return r;
+}
+
 int verb_restart(const struct verb *verb, int argc, char **argv)
 {
 	struct args args = ARGS(verb, argc, argv);
 	struct running running autorunning = RUNNING_NONE;
-	struct json_object *answer = NULL;
 	const struct step *step;
 	const char *lab = NULL;
 	int64_t start = io_now_ms();
@@ -40,14 +55,11 @@ int verb_restart(const struct verb *verb, int argc, char **argv)
 	step = cli_program(running.journal.plan, args_operand(&args, 0));
 	if (!step)
 		return EXIT_INVALID;
-	r = control_call(control, control_request("restart", step->what),
-			 start + RESTART_MS + ((const struct op_proc *)step->args)->grace_ms,
-			 &answer, NULL, &err);
+	r = restart(control, step, &err);
 	if (r < 0) {
 		cli_complain("%s: %s", step->what, err.msg);
 		return EXIT_UNDONE;
 	}
-	json_object_put(answer);
 	(void)printf("%s runs again (%lld ms)\n", step->what, (long long)(io_now_ms() - start));
 	return EXIT_FINE;
 }

@@ -124,6 +124,8 @@ def test_questions_to_who_is_suspended(make, who):
     assert made.name in made.verb("list", timeout=12).stdout
     done = made.exec("r1", "true", status=0 if who == "guardian" else 125, timeout=12)
     assert who == "guardian" or "its worker does not answer" in done.stderr, done
+    done = made.verb("restart", "g1", status=0 if who == "guardian" else 5, timeout=12)
+    assert who == "guardian" or "its worker does not answer" in done.stderr, done
     made.down()
 
 
