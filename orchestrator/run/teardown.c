@@ -288,14 +288,12 @@ static int kill_children(void)
  * hook's environment tells them. */
 static void stop_daemons(const struct ctx *ctx, struct teardown_result *result)
 {
-	static const char *const events[] = { "TAPNET_EVENT=up", "TAPNET_EVENT=down" };
+	static const char *const events[] = { "TAPNET_EVENT=up", "TAPNET_EVENT=down", NULL };
 	char lab[128];
 
 	(void)snprintf(lab, sizeof lab, "TAPNET_LAB=%s", ctx->plan->lab);
-	for (size_t i = 0; i < COUNT(events); i++)
-		if (spawn_kill_env((const char *const[]){ lab, events[i] }, io_now_ms() + KILL_MS) <
-		    0)
-			teardown_problem(result, "a process that a hook left cannot be killed");
+	if (spawn_kill_env(lab, events, io_now_ms() + KILL_MS) < 0)
+		teardown_problem(result, "a process that a hook left cannot be killed");
 }
 
 /* Daemons of hooks, helpers of a killed worker: whatever came to guardian or worker as their

@@ -142,10 +142,10 @@ bool spawn_let_go(pid_t pid)
 	return readlink(path, text, sizeof text) < 0 && (errno == ENOENT || errno == ESRCH);
 }
 
-/* Whose processes are to be killed: session 0 is any, env[1] may be NULL. */
+/* Whose processes are to be killed: session 0 is any; env, and one of the others if there are any. */
 struct wanted {
 	pid_t session;
-	const char *env[2];
+	const char *env, *const *others;
 };
 
 static bool environ_has(const struct strbuf *text, const char *env)
@@ -168,8 +168,12 @@ static bool is_wanted(pid_t pid, const struct wanted *wanted)
 	(void)snprintf(path, sizeof path, "/proc/%d/environ", pid);
 	if (io_read_file(AT_FDCWD, path, ENVIRON_MAX, &text) < 0)
 		return false;
-	return environ_has(&text, wanted->env[0]) &&
-	       (!wanted->env[1] || environ_has(&text, wanted->env[1]));
+	if (!environ_has(&text, wanted->env))
+		return false;
+	for (const char *const *other = wanted->others; other && *other; other++)
+		if (environ_has(&text, *other))
+			return true;
+	return !wanted->others;
 }
 
 /* One look at all. How many were there, or -errno. */
@@ -212,12 +216,12 @@ static int kill_wanted(const struct wanted *wanted, int64_t deadline)
 
 int spawn_kill_session(pid_t session, const char *env, int64_t deadline)
 {
-	return kill_wanted(&(struct wanted){ .session = session, .env = { env } }, deadline);
+	return kill_wanted(&(struct wanted){ .session = session, .env = env }, deadline);
 }
 
-int spawn_kill_env(const char *const env[2], int64_t deadline)
+int spawn_kill_env(const char *env, const char *const others[], int64_t deadline)
 {
-	return kill_wanted(&(struct wanted){ .env = { env[0], env[1] } }, deadline);
+	return kill_wanted(&(struct wanted){ .env = env, .others = others }, deadline);
 }
 
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err)

@@ -134,8 +134,9 @@ bool spawn_let_go(pid_t pid);
  * from another session that was given the number since. 0, or -errno. */
 int spawn_kill_session(pid_t session, const char *env, int64_t deadline);
 
-/* The same of whatever session, of all that have both of env; never the caller itself. */
-int spawn_kill_env(const char *const env[2], int64_t deadline);
+/* The same of whatever session, of all that have env and one of the others, which end with NULL; never
+ * the caller itself. */
+int spawn_kill_env(const char *env, const char *const others[], int64_t deadline);
 
 /* A pseudo-terminal, both ends CLOEXEC, master O_NONBLOCK, 24 × 80. */
 int spawn_pty(int *ret_master, int *ret_slave, struct err *err);

@@ -50,8 +50,7 @@ nodes:
     command: [sleep, "1000"]
     interfaces: {eth0: {bridge: lan, hooks: {up: ./hook, down: ./hook}}}
 """
-HOOK = """\
-#!/bin/sh
+HOOK = """#!/bin/sh
 echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE}" >> "$TAPNET_LAB.hooks"
 """
 
