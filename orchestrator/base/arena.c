@@ -74,6 +74,12 @@ char *arena_strdup(struct arena *arena, const char *s)
 	return arena_strndup(arena, s, SIZE_MAX);
 }
 
+char *arena_text(struct arena *arena, const struct strbuf *text)
+{
+	arena->torn |= text->failed;
+	return arena_strdup(arena, text->text);
+}
+
 char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
 {
 	va_list again;

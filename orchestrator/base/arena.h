@@ -12,10 +12,12 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct arena {
 	char *base;
 	size_t used, size;
+	bool torn; /* a text of arena_text() lacks something */
 };
 
 #define ARENA_NONE ((struct arena){ 0 })
@@ -32,6 +34,8 @@ void *arena_memdup(struct arena *arena, const void *data, size_t size)
 	__attribute__((returns_nonnull));
 char *arena_strdup(struct arena *arena, const char *s) __attribute__((returns_nonnull));
 char *arena_strndup(struct arena *arena, const char *s, size_t n) __attribute__((returns_nonnull));
+/* What a buffer on the heap holds; one that there was no memory for sets `torn`. */
+char *arena_text(struct arena *arena, const struct strbuf *text) __attribute__((returns_nonnull));
 char *arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3)
 	__attribute__((returns_nonnull));
 char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap) PRINTF_LIKE(2, 0)

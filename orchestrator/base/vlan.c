@@ -55,5 +55,6 @@ void vlans_text(const struct vlan *v, int n, struct strbuf *out)
 	vlans_list(marks, VLAN_THERE | VLAN_UNTAGGED, "untagged", &text); /* nothing of ours */
 	vlans_list(marks, VLAN_THERE | VLAN_PVID, "pvid", &text);
 	strbuf_puts(out, text.len ? text.text : "no vlan");
+	out->failed |= text.failed;
 	strbuf_free(&text);
 }

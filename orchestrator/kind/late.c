@@ -333,7 +333,7 @@ const char *late_fill(struct planner *planner, const struct node *node, const st
 				 text->pos, &out);
 		s = end + 1;
 	}
-	return arena_strdup(planner->arena, out.text);
+	return arena_text(planner->arena, &out);
 }
 
 struct program late_program(struct planner *planner, const struct node *node,

@@ -237,7 +237,7 @@ static void preset_prepare(struct planner *planner, struct planned_node *planned
 			strbuf_printf(&text, "%s\n", lines.v[k]);
 		STEP(planner, OP_FILE, SPACE_HOST, node->name, node->pos,
 		     (struct op_file){ .name = file_name(planner, planned, file->name),
-				       .text = arena_strdup(planner->arena, text.text) });
+				       .text = arena_text(planner->arena, &text) });
 	}
 }
 

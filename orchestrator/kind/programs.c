@@ -111,7 +111,7 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 			strbuf_printf(&fds, "%s%u", k ? ":" : "", 3 + k);
 		env[n++] = arena_printf(arena, "TAPNET_INTERFACE=%s", owner->dev->iface->name);
 		env[n++] = arena_printf(arena, "TAPNET_IFNAME=%s", ifname);
-		env[n++] = arena_printf(arena, "TAPNET_FDS=%s", fds.text);
+		env[n++] = arena_printf(arena, "TAPNET_FDS=%s", arena_text(arena, &fds));
 		command = hook_command(planner, &hook->command, ifname);
 	} else {
 		command = hook_words(planner, &hook->command);

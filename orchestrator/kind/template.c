@@ -356,7 +356,7 @@ static int read_string(struct reader *reader, const struct tnode *node, struct p
 				return load_error(reader->loader, node->pos,
 						  "\"${\" without its \"}\"");
 			piece = ARENA_PUSH(arena, part->pieces, part->n_pieces, part->cap_pieces);
-			piece->text = arena_strdup(arena, text.text);
+			piece->text = arena_text(arena, &text);
 			strbuf_free(&text);
 			text = STRBUF_INIT;
 			if (read_value(reader, node,
@@ -366,7 +366,7 @@ static int read_string(struct reader *reader, const struct tnode *node, struct p
 		}
 	}
 	ARENA_PUSH(arena, part->pieces, part->n_pieces, part->cap_pieces)->text =
-		arena_strdup(arena, text.text);
+		arena_text(arena, &text);
 	return 0;
 }
 
@@ -523,10 +523,12 @@ static void fill_piece(const struct fill *fill, const struct part *part, const s
 	if (!piece->name.text)
 		return;
 	if (name_value(fill, part, &piece->name, &value, &why)) {
+		const char *s = arena_text(fill->planner->arena, &value);
+
 		if (piece->filter)
-			piece->filter->write(value.text, out);
+			piece->filter->write(s, out);
 		else
-			strbuf_puts(out, value.text);
+			strbuf_puts(out, s);
 	} else if (why && fill->dev) {
 		diag_add(fill->preset->diags, part->pos, "\"${%s}\" of %s: %s", piece->name.text,
 			 fill->dev->label, why);
@@ -547,7 +549,7 @@ static void fill_string(const struct fill *fill, const struct part *part, struct
 
 	for (int i = 0; i < part->n_pieces; i++)
 		fill_piece(fill, part, &part->pieces[i], &out);
-	add_word(fill, words, arena_strdup(fill->planner->arena, out.text));
+	add_word(fill, words, arena_text(fill->planner->arena, &out));
 }
 
 static void fill_list(const struct fill *fill, const struct template *template,
@@ -563,7 +565,7 @@ static void fill_join(const struct fill *fill, const struct part *part, struct w
 	for (int i = 0; i < parts.n; i++)
 		strbuf_printf(&out, "%s%s", i ? "," : "", parts.v[i]);
 	if (parts.n)
-		add_word(fill, words, arena_strdup(fill->planner->arena, out.text));
+		add_word(fill, words, arena_text(fill->planner->arena, &out));
 }
 
 static void fill_each(const struct fill *fill, const struct part *part, struct words *words)

@@ -46,6 +46,8 @@ static void expand_put(struct expansion *x, struct strbuf *out, const char *text
 	loader->bytes += len;
 	if (loader->bytes <= LOAD_BYTES_MAX) {
 		strbuf_add(out, text, len);
+		loader->arena->torn |= out->failed;
+		x->failed |= out->failed;
 		return;
 	}
 	x->failed = true;
@@ -230,9 +232,7 @@ static const char *expand_string(struct loader *loader, const struct tnode *node
 	struct expansion x = { .loader = loader, .node = node };
 
 	(void)expand_text(&x, node->s, 0, &out);
-	if (out.failed)
-		(void)load_error(loader, node->pos, "out of memory");
-	return x.failed || out.failed ? NULL : arena_strdup(loader->arena, out.text);
+	return x.failed ? NULL : arena_strdup(loader->arena, out.text);
 }
 
 static void expand_map(struct loader *loader, struct tnode *map)

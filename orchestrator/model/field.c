@@ -153,7 +153,7 @@ static const char *field_names(struct loader *loader, const struct fieldset *set
 		return near;
 	for (size_t i = 0; i < n && n <= KEYS_SHOWN; i++)
 		strbuf_printf(&list, "%s%s", i ? ", " : "; known here: ", names[i]);
-	return arena_strdup(loader->arena, list.text);
+	return arena_text(loader->arena, &list);
 }
 
 int field_unknown(struct loader *loader, const struct fieldset *sets, int n_sets,

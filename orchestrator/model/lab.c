@@ -210,6 +210,8 @@ int lab_load(struct arena *arena, const char *path, const struct lab_options *op
 	loader.root = yaml_load(diags, &file);
 	if (loader.root)
 		lab_build(&loader, path);
+	if (arena->torn)
+		diag_add(diags, (struct pos){ 0 }, "out of memory");
 	if (diags->total)
 		return -EINVAL;
 	*ret_lab = lab;

@@ -140,7 +140,7 @@ void loop_each(struct loader *loader, const struct tnode *key, const struct tnod
 			strbuf_puts(&label, "=");
 			strbuf_puts(&label, loops[i].values[at[i]]);
 		}
-		loader->diags->instance = arena_strdup(loader->arena, label.text);
+		loader->diags->instance = arena_text(loader->arena, &label);
 		make(loader, key, value);
 		/* As a counter does: the last variable turns fastest. */
 		for (i = n - 1; i >= 0 && ++at[i] == loops[i].n; i--)

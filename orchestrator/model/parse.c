@@ -419,6 +419,8 @@ static int ready_console(struct loader *loader, const struct text *console)
 		       "values"))
 		return -EINVAL;
 	r = regcomp(&regex, console->s, REG_EXTENDED | REG_NOSUB);
+	if (r == REG_ESPACE)
+		return load_error(loader, console->pos, "out of memory");
 	if (r) {
 		(void)regerror(r, &regex, why, sizeof why);
 		(void)load_error(loader, console->pos, "\"console\" is no regular expression");

@@ -219,7 +219,7 @@ static const char *value_choices(struct loader *loader, const struct field *fiel
 			      : field->choices[i + 1] ? ", "
 						      : " or ",
 			      field->choices[i]);
-	return arena_strdup(loader->arena, list.text);
+	return arena_text(loader->arena, &list);
 }
 
 /* A word, or what is the same as it: false serves where a choice has off or no. */
@@ -336,7 +336,7 @@ static const char *commands_joined(struct loader *loader, const struct tnode *li
 	for (int i = 0; i < list->n && line.len < 60; i++)
 		if (list->items[i]->kind == TNODE_SCALAR)
 			strbuf_printf(&line, "%s%s", i ? " " : "", list->items[i]->s);
-	return arena_strdup(loader->arena, line.text);
+	return arena_text(loader->arena, &line);
 }
 
 int parse_commands(struct loader *loader, const struct field *field, const struct tnode *node,

@@ -186,7 +186,8 @@ static void wait_tell(struct graph *graph, int begin)
 		last = graph->v[at].label;
 	} while (at != begin);
 	if (strstr(circle.text, ", which"))
-		(void)load_error(loader, said->pos, "a circle: %s", circle.text);
+		(void)load_error(loader, said->pos, "a circle: %s",
+				 arena_text(loader->arena, &circle));
 	else
 		(void)load_error(loader, said->pos, "%s waits for itself", circle.text);
 	said->cut = true;

@@ -29,7 +29,7 @@ struct yaml {
 	yaml_event_t event;
 	const char *text; /* what is parsed: the file, or a mended copy */
 	size_t len;
-	bool repaired;
+	bool repaired, deep; /* deep: nested too deep */
 };
 
 const struct tnode tnode_bad = { .kind = TNODE_BAD };
@@ -92,6 +92,12 @@ static struct pos yaml_event_pos(const struct yaml *yaml)
 	return pos;
 }
 
+static bool yaml_no_memory(struct yaml *yaml)
+{
+	diag_add(yaml->diags, (struct pos){ 0 }, "out of memory");
+	return false;
+}
+
 static bool yaml_syntax(struct yaml *yaml, struct yaml_repair *ret_repair)
 {
 	const yaml_parser_t *parser = &yaml->parser;
@@ -106,6 +112,9 @@ static bool yaml_syntax(struct yaml *yaml, struct yaml_repair *ret_repair)
 		.len = yaml->len,
 	};
 
+	/* libyaml does not always say so of memory. */
+	if (parser->error == YAML_MEMORY_ERROR || parser->error == YAML_NO_ERROR)
+		return yaml_no_memory(yaml);
 	return yaml_explain(yaml->diags, &problem, ret_repair);
 }
 
@@ -293,6 +302,7 @@ static struct tnode *yaml_node(struct yaml *yaml, int depth)
 	if (depth > YAML_DEPTH_MAX && event->type != YAML_SCALAR_EVENT) {
 		diag_add(yaml->diags, yaml_pos(&event->start_mark),
 			 "nested more than %d levels deep", YAML_DEPTH_MAX);
+		yaml->deep = true;
 		return NULL;
 	}
 	switch (event->type) {
@@ -333,7 +343,7 @@ static struct tnode *yaml_document(struct yaml *yaml, bool *ret_syntax)
 	}
 	root = yaml_node(yaml, 1);
 	if (!root) {
-		*ret_syntax = yaml->parser.error != YAML_NO_ERROR;
+		*ret_syntax = !yaml->deep;
 		return NULL;
 	}
 	if (!yaml_next(yaml) || !yaml_next(yaml))
@@ -352,7 +362,7 @@ static bool yaml_pass(struct yaml *yaml, struct tnode **ret_root, struct yaml_re
 	bool syntax, mend = false;
 
 	if (!yaml_parser_initialize(&yaml->parser))
-		return false;
+		return yaml_no_memory(yaml);
 	memset(&yaml->event, 0, sizeof yaml->event);
 	yaml_parser_set_encoding(&yaml->parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&yaml->parser, (const unsigned char *)yaml->text, yaml->len);

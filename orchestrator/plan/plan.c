@@ -76,7 +76,7 @@ static void hosts(struct planner *planner)
 			}
 	planner->plan->mounts_fd = planner->plan->fd_end++;
 	STEP(planner, OP_MOUNTS, SPACE_HOST, planner->plan->lab, (struct pos){ 0 },
-	     (struct op_mounts){ .hosts = arena_strdup(planner->arena, text.text),
+	     (struct op_mounts){ .hosts = arena_text(planner->arena, &text),
 				 .fd = planner->plan->mounts_fd });
 }
 
@@ -204,6 +204,8 @@ int plan_make(struct arena *arena, const struct lab *lab, const struct assume *a
 	kind_host_veths(&planner);
 	kind_programs(&planner);
 	show_nodes(&planner);
+	if (arena->torn)
+		diag_add(diags, (struct pos){ 0 }, "out of memory");
 	*ret_plan = plan;
 	return diags->total ? -EINVAL : 0;
 }

@@ -70,6 +70,7 @@ void plan_print(const struct plan *plan, const struct assume *assume, struct str
 			strbuf_printf(&what, "  (%s)", step->what);
 		strbuf_printf(out, "%5d  %-*s  %-72s  %s\n", i + 1, width,
 			      plan->spaces[step->space].name, what.text, op_of(step)->undone_by);
+		out->failed |= what.failed;
 	}
 }
 

@@ -144,8 +144,26 @@ int child_failed(struct spawned *spawned, const struct child_report *report, str
 
 #ifdef TAPNET_COVERAGE
 extern void __gcov_dump(void); /* a child's counts are written by nobody else */
+
+/* Before execve, which may fail and be tried again, a copy of the child writes them and ends. */
+static void child_counts(void)
+{
+	int pidfd, status;
+	pid_t pid = child_clone(0, NULL, &pidfd);
+
+	if (pid == 0)
+		child_exit(0);
+	if (pid < 0)
+		return;
+	(void)spawn_wait(pidfd, io_now_ms() + SPAWN_EXEC_MS, &status);
+	(void)close(pidfd);
+}
 #else
 static inline void __gcov_dump(void)
+{
+}
+
+static inline void child_counts(void)
 {
 }
 #endif
@@ -447,6 +465,7 @@ static int step_exec(struct child *child)
 	sigset_t none;
 	int r;
 
+	child_counts();
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	child_mark(child->spawn->mark, child->start_time);

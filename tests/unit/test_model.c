@@ -60,7 +60,7 @@ static const struct node_kinds kinds = { .list = (const struct node_kind *const[
 						 &netns_kind, &guest_kind, &vm_kind, NULL } };
 
 struct loaded {
-	struct arena arena;
+	struct arena *arena; /* the errors point to it */
 	struct diags diags;
 	struct lab *lab;
 	int r;
@@ -69,15 +69,17 @@ struct loaded {
 static struct loaded load_with(const char *text, const struct lab_options *options)
 {
 	struct loaded loaded = { 0 };
-	char path[] = "/tmp/tapnet-model-XXXXXX.yaml";
+	char path[] = "/tmp/Tapnet-model-XXXXXX.yaml";
 	struct err err = { 0 };
 	int fd = mkstemps(path, 5);
 
 	assert_true(fd >= 0);
 	assert_int_equal(io_write_all(fd, text, strlen(text)), 0);
 	assert_int_equal(close(fd), 0);
-	assert_int_equal(arena_init(&loaded.arena, 0, &err), 0);
-	loaded.r = lab_load(&loaded.arena, path, options, &kinds, &loaded.diags, &loaded.lab, &err);
+	loaded.arena = calloc(1, sizeof *loaded.arena);
+	assert_non_null(loaded.arena);
+	assert_int_equal(arena_init(loaded.arena, 0, &err), 0);
+	loaded.r = lab_load(loaded.arena, path, options, &kinds, &loaded.diags, &loaded.lab, &err);
 	loaded.diags.file = "lab.yaml"; /* as errors show it */
 	assert_int_equal(unlink(path), 0);
 	return loaded;
@@ -101,7 +103,8 @@ static struct loaded load(const char *text)
 
 static void unload(struct loaded *loaded)
 {
-	arena_free(&loaded->arena);
+	arena_free(loaded->arena);
+	free(loaded->arena);
 }
 #define autoloaded __attribute__((cleanup(unload)))
 
@@ -487,7 +490,7 @@ static void test_name(void **state)
 	struct loaded option autoloaded = load_with("name: own\nnodes: {h: }\n", &given);
 
 	(void)state;
-	assert_int_equal(file.r, -EINVAL); /* tapnet-model-Ab12Cd has capitals */
+	assert_int_equal(file.r, -EINVAL); /* Tapnet-model-… has a capital */
 	assert_non_null(strstr(file.diags.v[0].msg, "cannot name a lab"));
 	assert_int_equal(own.r, 0);
 	assert_string_equal(own.lab->name.s, "lab-7");
