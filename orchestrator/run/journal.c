@@ -57,10 +57,8 @@ static int boot_id(char out[40])
 	return r;
 }
 
-static int journal_map(struct journal *journal, struct err *err)
+static int journal_map(struct journal *journal, int share, struct err *err)
 {
-	/* Of a read-only filesystem it is only read: what is written then is nobody else's. */
-	int share = (fcntl(journal->fd, F_GETFL) & O_ACCMODE) == O_RDWR ? MAP_SHARED : MAP_PRIVATE;
 	void *p = mmap(NULL, journal->size, PROT_READ | PROT_WRITE, share, journal->fd, 0);
 
 	if (p == MAP_FAILED)
@@ -93,7 +91,7 @@ static int journal_fill(struct journal *journal, const struct strbuf *body, uint
 			    (off_t)journal->size); /* its blocks are ours from here on */
 	if (r)
 		return err_sys(err, -r, "no room for the journal (%zu kB)", journal->size >> 10);
-	r = journal_map(journal, err);
+	r = journal_map(journal, MAP_SHARED, err);
 	if (r < 0)
 		return r;
 	memcpy(journal->head, &head, sizeof head);
@@ -179,19 +177,22 @@ int journal_open(int dir_fd, struct journal *ret_journal, struct err *err)
 {
 	struct journal journal autojournal = JOURNAL_NONE;
 	struct stat st;
-	int r;
+	int share = MAP_SHARED, r;
 
 	*ret_journal = JOURNAL_NONE;
 	journal.fd = openat(dir_fd, "journal", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (journal.fd < 0 && errno == EROFS)
+	if (journal.fd < 0 && errno == EROFS) {
+		/* It is only read: what is written then is nobody else's. */
 		journal.fd = openat(dir_fd, "journal", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		share = MAP_PRIVATE;
+	}
 	if (journal.fd < 0 || fstat(journal.fd, &st) < 0)
 		return err_sys(err, -errno, "cannot open the journal");
 	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof(struct journal_head) ||
 	    st.st_size > SIZE_MAX_)
 		return err_set(err, -EBADMSG, "the journal is truncated");
 	journal.size = (size_t)st.st_size;
-	r = journal_map(&journal, err);
+	r = journal_map(&journal, share, err);
 	if (r == 0)
 		r = journal_check(&journal, err);
 	if (r == 0)
