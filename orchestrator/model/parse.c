@@ -471,5 +471,7 @@ int parse_ready(struct loader *loader, const struct field *field, const struct t
 		r = ready_console(loader, &ready->console);
 	if (!r && ready->from.s && ready->kind != READY_TCP && ready->kind != READY_EXEC)
 		r = load_error(loader, ready->from.pos, "\"from\" is for ready: tcp and exec");
+	if (r)
+		ready->kind = READY_NONE; /* more of it would only follow */
 	return r;
 }

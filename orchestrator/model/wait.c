@@ -170,7 +170,7 @@ static void wait_tell(struct graph *graph, int begin)
 {
 	struct loader *loader = graph->loader;
 	autostr struct strbuf circle = STRBUF_INIT;
-	const char *last = graph->v[begin].label;
+	const char *last = graph->v[begin].label, *words;
 	struct edge *said = graph_on(graph, begin); /* the first that the file says itself */
 	int at = begin;
 
@@ -185,11 +185,11 @@ static void wait_tell(struct graph *graph, int begin)
 			strbuf_printf(&circle, ", which waits for %s", graph->v[at].label);
 		last = graph->v[at].label;
 	} while (at != begin);
-	if (strstr(circle.text, ", which"))
-		(void)load_error(loader, said->pos, "a circle: %s",
-				 arena_text(loader->arena, &circle));
+	words = arena_text(loader->arena, &circle);
+	if (strstr(words, ", which"))
+		(void)load_error(loader, said->pos, "a circle: %s", words);
 	else
-		(void)load_error(loader, said->pos, "%s waits for itself", circle.text);
+		(void)load_error(loader, said->pos, "%s waits for itself", words);
 	said->cut = true;
 	graph_unwait(graph, said->from);
 }
