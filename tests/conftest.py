@@ -26,7 +26,7 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path += [str(TOP / "tests" / of) for of in ("contract", "fault", "soak")]  # contractlab, …
 TAG = f"t{os.getpid()}"  # begins the name of every lab of this process
 KEPT = ("TAPNET_LAB_BIN", "TAPNET_LAB_FAULT_BIN", "TAPNET_LONG", "TAPNET_FIGURES", "TAPNET_FUZZ",
-        "TAPNET_CALLS", "TAPNET_INJECT", "TAPNET_SOAK_SECONDS",
+        "TAPNET_CALLS", "TAPNET_LABS", "TAPNET_INJECT", "TAPNET_SOAK_SECONDS",
         "TAPNET_SEED")  # the environment of ours that tests see
 GRACE = 2.0  # seconds in which the last process of a lab may still be on its way out
 

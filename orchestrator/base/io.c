@@ -11,6 +11,8 @@
 
 #include "base/fd.h"
 
+#define NO_MEMORY_MS 300 /* for poll(): it passes, or is told */
+
 int64_t io_now_ms(void)
 {
 	struct timespec t;
@@ -38,13 +40,17 @@ void io_nap(void)
 int io_wait(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = { .fd = fd, .events = events };
+	int64_t patience = INT64_MAX;
 	int n;
 
 	while ((n = poll(&p, 1, io_left_ms(deadline))) < 0) {
-		if (errno != EINTR && (errno != ENOMEM || io_now_ms() >= deadline))
+		if (errno == EINTR)
+			continue;
+		if (patience == INT64_MAX)
+			patience = io_now_ms() + NO_MEMORY_MS;
+		if (errno != ENOMEM || io_now_ms() >= (deadline < patience ? deadline : patience))
 			return -errno;
-		if (errno == ENOMEM)
-			io_nap();
+		io_nap();
 	}
 	return n;
 }

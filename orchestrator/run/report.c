@@ -2,26 +2,52 @@
 #include "run/report.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/io.h"
 
-#define SEND_MS 2000 /* a reader that is alive takes a message within this */
+#define SEND_MS	     2000 /* a reader that is alive takes a message within this */
+#define NO_MEMORY_MS 300  /* it passes, or the reader is given up */
+
+static int report_try(int fd, const struct msghdr *msg)
+{
+	const int64_t begin = io_now_ms();
+	int r;
+
+	for (;;) {
+		if (sendmsg(fd, msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+			return 0;
+		r = -errno;
+		if (r == -EAGAIN) {
+			if (io_wait(fd, POLLOUT, begin + SEND_MS) <= 0)
+				return r;
+		} else if (r == -ENOMEM || r == -ENOBUFS) {
+			if (io_now_ms() >= begin + NO_MEMORY_MS)
+				return r;
+			io_nap();
+		} else if (r != -EINTR) {
+			return r;
+		}
+	}
+}
 
 static void report_out(int fd, struct report *report, const char *text, size_t len)
 {
 	struct iovec iov[2];
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	int r;
 
 	if (fd < 0)
 		return;
 	report->len = (uint32_t)(len < REPORT_TEXT ? len : REPORT_TEXT);
 	iov[0] = (struct iovec){ report, offsetof(struct report, text) };
 	iov[1] = (struct iovec){ (void *)(uintptr_t)text, report->len };
-	if (io_wait(fd, 4 /* POLLOUT */, io_now_ms() + SEND_MS) > 0)
-		(void)sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	r = report_try(fd, &msg);
+	if (r == -ENOMEM || r == -ENOBUFS) /* it would wait for what never comes */
+		(void)shutdown(fd, SHUT_RDWR);
 }
 
 void report_send(int fd, enum report_type type, uint32_t value, const char *text, size_t len)

@@ -38,16 +38,19 @@ def full(lab, binary):
     return made, steps
 
 
-def mine(plans, part, parts, on_demand):
-    """This part's share of (key, plan), whatever the others see; in an order of the seed's, in a test
-    run as many as the time allows."""
-    plans = [plan for key, plan in plans if zlib.crc32(repr(key).encode()) % parts == part]
-    random.Random(SEED).shuffle(plans)
-    until = time.monotonic() + (SECONDS / parts if SECONDS else CI_SECONDS)
-    for plan in plans:
-        if (SECONDS or not on_demand) and time.monotonic() > until:
-            return
-        yield plan
+def until(parts, on_demand):
+    """When a part of that many has to end: a test run has little time, soak what it was given."""
+    if SECONDS:
+        return time.monotonic() + SECONDS / parts
+    return float("inf") if on_demand else time.monotonic() + CI_SECONDS
+
+
+def mine(plans, part, parts, keys=False):
+    """This part's share of (key, plan), whatever the others see, in an order of the seed's, where each
+    key has its place whatever the others are."""
+    plans = [(key, plan) for key, plan in plans if zlib.crc32(key.encode()) % parts == part]
+    plans.sort(key=lambda of: random.Random(f"{SEED} {of[0]}").random())
+    return plans if keys else [plan for _, plan in plans]
 
 
 def host():
@@ -73,8 +76,9 @@ def host():
 class Trial:
     """What is wrong is told by wrong(kind, words); kinds: leak, late, sanitizer, exit, drift."""
 
-    def __init__(self, made, status_bin, extra=()):
+    def __init__(self, made, status_bin, extra=(), pass_fds=()):
         self.made, self.status_bin, self.statuses = made, status_bin, {1, 2, 3, 4, 5, TOLD, *extra}
+        self.pass_fds = pass_fds
         self.output = made.file.parent / "output"
         self.before, self.problems, self.longest, self.said = host(), [], 0.0, ""
 
@@ -86,7 +90,7 @@ class Trial:
         begin = time.monotonic()
         with open(self.output, "w+b") as file:
             with subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=file,
-                                  stderr=file, cwd=self.made.file.parent,
+                                  stderr=file, cwd=self.made.file.parent, pass_fds=self.pass_fds,
                                   env={**os.environ, **(env or {})}) as process:
                 try:
                     status = process.wait(2 * LATE)
@@ -113,14 +117,16 @@ class Trial:
         self.longest = max(self.longest, time.monotonic() - begin)
         return condition()
 
-    def run(self, env=None, prefix=(), fired=lambda: True, lasting=False):
-        """Up, status, down; fired() tells whether the fault has been. Gives what is wrong. A fault that
+    def run(self, env=None, prefix=(), fired=lambda: True, lasting=False, verbs=()):
+        """Up, the verbs, status, down; fired() tells whether the fault has been. Gives what is wrong. A fault that
         lasts may keep the worker from answering."""
         made, self.problems, told = self.made, [], False
         faultlab.forget_hooks(made)
         up = self.command([*prefix, made.bin, "up", made.file], env)
         told |= up == TOLD
         if up == 0:
+            for verb in verbs:
+                self.verb(verb, env)
             if not lasting:
                 self.check_status(fired())
             down = self.command([*prefix, made.bin, "down", made.name], env)
@@ -133,6 +139,10 @@ class Trial:
             self.again()
         self.check_host(told)
         return self.problems
+
+    def verb(self, verb, env):
+        """It says why it cannot, or does it."""
+        self.command([self.made.bin, *verb], {**env, "TAPNET_LAB": self.made.name})
 
     def check_status(self, fired):
         """The release's: it is quick. Where the fault hits the worker's answer, the second is right."""

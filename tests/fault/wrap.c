@@ -36,8 +36,9 @@
 struct site {		/* faultcalls.py knows this layout */
 	uint64_t where; /* 0: free; the offsets in the program: caller << 32 | its caller */
 	uint32_t calls;
-	uint32_t done; /* the name is written */
-	char name[24];
+	uint32_t after; /* the first fault */
+	uint32_t done;	/* the name is written */
+	char name[44];
 	int64_t sub; /* which system call, which command of fcntl() */
 };
 
@@ -49,6 +50,9 @@ struct table {
 	int32_t how;	   /* an errno, or SHORT */
 	uint32_t fired;
 	uint64_t fired_where; /* the site that failed first */
+	uint64_t then;	      /* this site's first call after that fails as well */
+	int32_t then_how;
+	uint32_t then_fired;
 	struct site sites[SITES];
 };
 
@@ -94,6 +98,13 @@ static struct site *site_of(uint64_t where, const char *name, int64_t sub)
 	return NULL;
 }
 
+static int failed(int how)
+{
+	if (how > 0)
+		errno = how;
+	return how;
+}
+
 /* 0, or how the call fails: its errno, which is set, or SHORT. */
 static int fails(const char *name, int64_t sub, uintptr_t caller, uintptr_t above)
 {
@@ -108,14 +119,17 @@ static int fails(const char *name, int64_t sub, uintptr_t caller, uintptr_t abov
 	site = site_of(where, name, sub);
 	n = __atomic_add_fetch(&table->calls, 1, __ATOMIC_SEQ_CST);
 	k = site ? __atomic_add_fetch(&site->calls, 1, __ATOMIC_SEQ_CST) : 0;
-	if (table->nth ? n != table->nth
-		       : where != table->where || k < table->from || k > table->to)
+	if (table->nth ? n == table->nth
+		       : where == table->where && k >= table->from && k <= table->to) {
+		if (__atomic_fetch_add(&table->fired, 1, __ATOMIC_SEQ_CST) == 0)
+			table->fired_where = where;
+		return failed(table->how);
+	}
+	if (!table->fired || !site || __atomic_fetch_add(&site->after, 1, __ATOMIC_SEQ_CST) ||
+	    where != table->then)
 		return 0;
-	if (__atomic_fetch_add(&table->fired, 1, __ATOMIC_SEQ_CST) == 0)
-		table->fired_where = where;
-	if (table->how > 0)
-		errno = table->how;
-	return table->how;
+	__atomic_fetch_add(&table->then_fired, 1, __ATOMIC_SEQ_CST);
+	return failed(table->then_how);
 }
 
 #define HERE (uintptr_t) __builtin_return_address(0), (uintptr_t)__builtin_return_address(1)
@@ -180,7 +194,8 @@ WRAP_SHORT(ssize_t, pread64, n, (int fd, void *to, size_t n, off_t offset), (fd,
 WRAP_SHORT(ssize_t, copy_file_range, n,
 	   (int fd, off_t *at, int to, off_t *to_at, size_t n, unsigned flags),
 	   (fd, at, to, to_at, n, flags))
-WRAP(int, posix_fallocate64, table->how, (int fd, off_t at, off_t len), (fd, at, len))
+WRAP(int, posix_fallocate64, errno, (int fd, off_t at, off_t len), (fd, at, len))
+WRAP(int, fchown, -1, (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
 WRAP(int, ftruncate64, -1, (int fd, off_t len), (fd, len))
 WRAP(int, fstat64, -1, (int fd, struct stat *st), (fd, st))
 WRAP(int, stat64, -1, (const char *path, struct stat *st), (path, st))
@@ -250,6 +265,9 @@ WRAP(int, inotify_add_watch, -1, (int fd, const char *path, uint32_t mask), (fd,
 
 /* ---- processes and namespaces */
 
+struct group;
+struct passwd;
+
 /* Whatever it takes: unused arguments are garbage to the kernel, as they are without us. */
 long __real_syscall(long number, long a, long b, long c, long d, long e, long f);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
@@ -259,6 +277,10 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 
 WRAP(int, setns, -1, (int fd, int type), (fd, type))
 WRAP(int, unshare, -1, (int flags), (flags))
+WRAP(int, sethostname, -1, (const char *name, size_t n), (name, n))
+WRAP(int, setpgid, -1, (pid_t pid, pid_t group), (pid, group))
+WRAP(struct passwd *, getpwnam, NULL, (const char *name), (name))
+WRAP(struct group *, getgrnam, NULL, (const char *name), (name))
 WRAP(int, execve, -1, (const char *path, char *const *argv, char *const *env), (path, argv, env))
 WRAP(int, waitid, -1, (idtype_t type, id_t id, siginfo_t *info, int flags), (type, id, info, flags))
 WRAP(pid_t, waitpid, -1, (pid_t pid, int *status, int flags), (pid, status, flags))
@@ -289,6 +311,7 @@ WRAP(struct json_object *, json_object_new_object, NULL, (void), ())
 WRAP(struct json_object *, json_object_new_array, NULL, (void), ())
 WRAP(struct json_object *, json_object_new_string, NULL, (const char *s), (s))
 WRAP(struct json_object *, json_object_new_boolean, NULL, (int b), (b))
+WRAP(struct json_object *, json_object_new_int, NULL, (int32_t n), (n))
 WRAP(struct json_object *, json_object_new_int64, NULL, (int64_t n), (n))
 WRAP(int, json_object_object_add, -1,
      (struct json_object * o, const char *key, struct json_object *value), (o, key, value))
@@ -298,5 +321,8 @@ WRAP(const char *, json_object_to_json_string_ext, NULL, (struct json_object * o
      (o, flags))
 WRAP(struct json_object *, json_tokener_parse, NULL, (const char *s), (s))
 WRAP(struct json_tokener *, json_tokener_new_ex, NULL, (int depth), (depth))
+WRAP(int, nla_put_u32, -NLE_NOMEM, (struct nl_msg * msg, int type, uint32_t n), (msg, type, n))
+WRAP(int, nla_put_string, -NLE_NOMEM, (struct nl_msg * msg, int type, const char *s),
+     (msg, type, s))
 WRAP(int, yaml_parser_initialize, 0, (struct yaml_parser * parser), (parser))
 WRAP(int, regcomp, REG_ESPACE, (regex_t * re, const char *text, int flags), (re, text, flags))
