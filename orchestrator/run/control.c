@@ -325,7 +325,7 @@ static struct client *client_place(struct loop *loop)
 	return silent;
 }
 
-bool control_accept(struct loop *loop)
+int control_accept(struct loop *loop)
 {
 	autofd int fd = accept4(loop->listen, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *place;
@@ -333,12 +333,12 @@ bool control_accept(struct loop *loop)
 	socklen_t len = sizeof peer;
 
 	if (fd < 0)
-		return false;
+		return errno == EAGAIN ? 0 : errno == EINTR || errno == ECONNABORTED ? 1 : -errno;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
 	    (peer.uid != 0 && peer.uid != loop->owner))
-		return true;
+		return 1;
 	place = client_place(loop);
 	if (place)
 		*place = (struct client){ .fd = take_fd(&fd), .silent_ms = io_now_ms() };
-	return true;
+	return 1;
 }

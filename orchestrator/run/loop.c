@@ -160,8 +160,12 @@ static void on_client(struct loop *loop, struct client *client)
 
 static void on_listen(struct loop *loop)
 {
-	while (control_accept(loop))
+	int accepted;
+
+	while ((accepted = control_accept(loop)) > 0)
 		;
+	if (accepted < 0) /* who waits is told of again at once */
+		io_nap();
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		int r = loop->clients[i].fd < 0 ? 0
 						: watch_add(loop, loop->clients[i].fd,

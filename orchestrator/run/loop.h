@@ -50,7 +50,8 @@ void loop_close(struct loop *loop);
 
 /* control.c: one message of a client. false: hang up. */
 bool control_message(struct loop *loop, struct client *client);
-bool control_accept(struct loop *loop);
+/* 1: there may be more; 0, or -errno: it waits on. */
+int control_accept(struct loop *loop);
 /* Tells the clients that asked for it: it runs again, or err says why not. */
 void control_restarted(struct loop *loop, const struct proc *proc, const struct err *err);
 

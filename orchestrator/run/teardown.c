@@ -155,14 +155,15 @@ static int victims_wait(struct victims *victims, int64_t deadline)
 	int left = 0;
 
 	for (int i = 0; i < victims->n; i++) {
-		int status;
+		int status, r;
 
 		if (victims->v[i].pidfd < 0)
 			continue;
-		if (spawn_wait(victims->v[i].pidfd, deadline, &status) != 0)
-			fd_closep(&victims->v[i].pidfd);
-		else
+		r = spawn_wait(victims->v[i].pidfd, deadline, &status);
+		if (r == 0 || r == -ENOMEM)
 			left++;
+		else
+			fd_closep(&victims->v[i].pidfd);
 	}
 	return left;
 }

@@ -22,6 +22,7 @@
 #define STAT_START_TIME 22
 #define ENVIRON_MAX	((size_t)256 << 10)
 #define SESSION_TRY_MS	2
+#define SHORT_TRIES	100 /* of them, while memory or fds are short */
 #define OFFSETS_MAX	256
 #define TICKS		100 /* a second, as the kernel tells times to users */
 #define PTY_ROWS	24
@@ -156,62 +157,93 @@ static bool environ_has(const struct strbuf *text, const char *env)
 	return false;
 }
 
-static bool is_wanted(pid_t pid, const struct wanted *wanted)
+/* Of errors those that say nothing of the process. */
+static bool is_short(int code)
+{
+	return code == -ENOMEM || code == -EMFILE || code == -ENFILE;
+}
+
+/* 1 or 0, or -errno when it cannot be seen for want of memory or fds. */
+static int is_wanted(pid_t pid, const struct wanted *wanted)
 {
 	struct strbuf text __attribute__((cleanup(strbuf_free))) = STRBUF_INIT;
+	uint64_t session;
 	char path[32];
+	int r;
 
+	if (pid == getpid())
+		return 0;
 	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
-	if (pid == getpid() ||
-	    (wanted->session && stat_field(path, STAT_SESSION) != (uint64_t)wanted->session))
-		return false;
+	errno = 0;
+	session = wanted->session ? stat_field(path, STAT_SESSION) : 0;
+	if (is_short(-errno))
+		return -errno;
+	if (session != (uint64_t)wanted->session)
+		return 0;
 	(void)snprintf(path, sizeof path, "/proc/%d/environ", pid);
-	if (io_read_file(AT_FDCWD, path, ENVIRON_MAX, &text) < 0)
-		return false;
+	r = io_read_file(AT_FDCWD, path, ENVIRON_MAX, &text);
+	if (r < 0)
+		return is_short(r) ? r : 0;
 	if (!environ_has(&text, wanted->env))
-		return false;
+		return 0;
 	for (const char *const *other = wanted->others; other && *other; other++)
 		if (environ_has(&text, *other))
-			return true;
+			return 1;
 	return !wanted->others;
+}
+
+/* As is_wanted(); who is wanted is killed. */
+static int kill_if_wanted(pid_t pid, const struct wanted *wanted)
+{
+	autofd int pidfd = -1;
+	int r = is_wanted(pid, wanted);
+
+	if (r <= 0)
+		return r;
+	pidfd = pidfd_of(pid);
+	if (pidfd < 0)
+		return is_short(pidfd) ? pidfd : 0;
+	r = is_wanted(pid, wanted); /* still the same one */
+	if (r > 0)
+		(void)pidfd_signal(pidfd, SIGKILL);
+	return r;
 }
 
 /* One look at all. How many were there, or -errno. */
 static int wanted_round(const struct wanted *wanted)
 {
 	DIR *dir = opendir("/proc");
-	int found = 0;
+	int found = 0, unseen = 0;
 
 	if (!dir)
 		return -errno;
 	for (struct dirent *entry; errno = 0, (entry = readdir(dir));) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		autofd int pidfd = -1;
+		int r = pid > 0 ? kill_if_wanted(pid, wanted) : 0;
 
-		if (pid <= 0 || !is_wanted(pid, wanted))
-			continue;
-		pidfd = pidfd_of(pid);
-		if (pidfd < 0 || !is_wanted(pid, wanted)) /* still the same one */
-			continue;
-		found++;
-		(void)pidfd_signal(pidfd, SIGKILL);
+		if (r < 0)
+			unseen = r;
+		else
+			found += r;
 	}
 	if (errno) /* not the end: it could not be read */
-		found = -errno;
+		unseen = -errno;
 	(void)closedir(dir);
-	return found;
+	return unseen ? unseen : found;
 }
 
 static int kill_wanted(const struct wanted *wanted, int64_t deadline)
 {
-	int r;
+	int r, tries = SHORT_TRIES;
 
-	while ((r = wanted_round(wanted)) > 0) {
+	while ((r = wanted_round(wanted)) != 0) {
+		if (r < 0 && !--tries)
+			return r;
 		if (io_left_ms(deadline) <= 0)
-			return -ETIMEDOUT;
+			return r < 0 ? r : -ETIMEDOUT;
 		(void)poll(NULL, 0, SESSION_TRY_MS);
 	}
-	return r;
+	return 0;
 }
 
 int spawn_kill_session(pid_t session, const char *env, int64_t deadline)

@@ -118,6 +118,8 @@ class Faults:
                                verbs=self.verbs)
         self.tried += 1
         self.fired += bool(calls.table.fired)
+        if WANT and self.tried % 50 == 0:
+            print(f"{self.tried} faults", flush=True)
         where = places(self.fault_bin, {calls.table.fired_where, calls.table.then}) if found else {}
         words = f"{where.get(calls.table.fired_where)} ({plan})"
         if found and plan.get("then"):

@@ -3,6 +3,7 @@
 # kernel's that are lost, and very many errors at once.
 import os
 import re
+import resource
 import subprocess
 import time
 from pathlib import Path
@@ -141,6 +142,28 @@ def test_programs_on_the_way_down_with_the_files_of_the_way_up(lab, bin, needs, 
         files -= 64
     assert files < 1000
     assert not faultlab.settle(before, snapshot)
+
+
+def test_no_open_file_for_who_asks(lab, bin):
+    """Without an fd for its client the worker waits, not spins; then it answers."""
+    made = lab(nodes(1), bin)
+    made.up()
+    worker = faultlab.one("tapnet-work")
+    soft, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, hard))
+    with faultlab.start(made, "status", made.name) as asks:
+        before, begin = cpu_ms(worker), time.monotonic()
+        time.sleep(0.5)
+        used, took = cpu_ms(worker) - before, time.monotonic() - begin
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (soft, hard))
+        assert asks.wait(10) == 0, asks.stdout.read()
+    assert used < 100 * took, f"{used} ms of {took} s"
+
+
+def cpu_ms(pid):
+    """The processor time that it has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 # --- links and answers ------------------------------------------------------------------------------
