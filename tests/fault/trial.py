@@ -24,10 +24,8 @@ PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/
 
 
 # Says only that it ran: no more processes than that takes.
-HOOK = """\
-#!/bin/sh
-echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE}" >> hooks.log
-"""
+HOOK = ("#!/bin/sh\n"
+        'echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE}" >> hooks.log\n')
 
 
 def full(lab, binary):
