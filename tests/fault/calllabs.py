@@ -92,7 +92,7 @@ links:
 
 def plain(text, verbs):
     def make(lab, binary, fds):
-        made = lab(text.replace("FDS", str(list(fds))), binary)
+        made = trial.apart(lab)(text.replace("FDS", str(list(fds))), binary)
         script(made.file.parent / "hook", trial.HOOK)
         script(made.file.parent / "fake", helperlab.FAKE)
         return made, verbs

@@ -12,6 +12,7 @@ import errno
 import itertools
 import os
 import time
+from functools import partial
 from random import Random
 
 import pytest
@@ -27,32 +28,39 @@ DEMAND = bool(faultlab.LONG or trial.SECONDS)
 WANT = os.environ.get("TAPNET_CALLS", "").split() or (["all", "pairs", "each"] if DEMAND else [])
 LABS = os.environ.get("TAPNET_LABS", "").split() or list(calllabs.LABS)[:None if DEMAND else 1]
 PARTS = 2  # for as many processes of pytest
+LANES = 2  # labs at once: they wait more than they work
 SECONDS_OF = 3  # faults after each first one
 
 hostbr = pytest.fixture(faultlab.host_bridge)
 
 
+class Lane:
+    """A lab, and what its calls tell us."""
+
+    def __init__(self, kind, lab, fault_bin, bin, fds, path):
+        made, self.verbs = calllabs.LABS[kind](lab, fault_bin, fds)
+        self.trial, self.calls = Trial(made, bin, pass_fds=fds), Calls(path)
+
+    def life(self, plan):
+        self.calls.plan(**plan)
+        return {"env": self.calls.env, "verbs": self.verbs, "lasting": "last" in plan,
+                "fired": lambda: self.calls.table.fired}
+
+
 @pytest.fixture(params=LABS)
-def made(request, lab, fault_bin, hostbr):
-    """A lab, not yet up, with the fds that it adopts, and the verbs to try on it."""
+def lanes(request, lab, fault_bin, bin, hostbr, tmp_path):
+    """Labs of a kind that fail side by side; where they adopt fds one alone."""
     fds = taplab.open_tap("ours", taplab.c.IFF_VNET_HDR, count=2) if request.param == "taps" else []
-    made, made.verbs = calllabs.LABS[request.param](lab, fault_bin, fds)
-    made.fds, made.kind = fds, request.param
-    yield made
+    yield [Lane(request.param, lab, fault_bin, bin, fds, tmp_path / f"calls{k}")
+           for k in range(1 if fds else LANES)]
     for fd in fds:
         os.close(fd)
 
 
-@pytest.fixture
-def calls(tmp_path):
-    return Calls(tmp_path / "calls")
-
-
-def recorded(trial_, calls):
+def recorded(lane):
     """{site: its calls} of a whole life without a fault."""
-    calls.plan()
-    assert trial_.run(calls.env) == []
-    return calls.sites()
+    assert lane.trial.run(**{**lane.life({}), "fired": lambda: True}) == []
+    return lane.calls.sites()
 
 
 def one_each(sites, names, salt=""):
@@ -104,54 +112,64 @@ def seconds(calls, plan):
 
 
 class Faults:
-    """What was tried of a lab, and what was wrong."""
+    """What was tried of a kind of lab, and what was wrong."""
 
-    def __init__(self, made, calls, bin, fault_bin):
-        self.trial = Trial(made, bin, pass_fds=made.fds)
-        self.calls, self.verbs, self.fault_bin = calls, made.verbs, fault_bin
+    def __init__(self, lanes, fault_bin):
+        self.lanes, self.fault_bin = lanes, fault_bin
         self.tried, self.fired, self.problems = 0, 0, []
 
-    def one(self, plan):
-        calls = self.calls
-        calls.plan(**plan)
-        found = self.trial.run(calls.env, fired=lambda: calls.table.fired, lasting="last" in plan,
-                               verbs=self.verbs)
-        self.tried += 1
-        self.fired += bool(calls.table.fired)
-        if WANT and self.tried % 50 == 0:
+    def words(self, lane, plan):
+        table = lane.calls.table
+        where = places(self.fault_bin, {table.fired_where, table.then})
+        then = f", then {where[table.then]}" if table.then else ""
+        return f"{where[table.fired_where]}{then} ({plan})"
+
+    def side_by_side(self, plans):
+        """One a lane. Gives those that were met, with their lanes."""
+        live = list(zip(self.lanes, plans))
+        found = trial.together([lane.trial for lane, _ in live],
+                               [partial(lane.life, plan) for lane, plan in live])
+        if found:
+            words = " | ".join(self.words(lane, plan) for lane, plan in live)
+            self.problems += [(words, *problem) for problem in found]
+            print(f"{words}: {found}", flush=True)  # `-s` shows it at once
+        met = [(lane, plan) for lane, plan in live if lane.calls.table.fired]
+        self.tried, self.fired = self.tried + len(live), self.fired + len(met)
+        if WANT and self.tried % 50 < len(live):
             print(f"{self.tried} faults", flush=True)
-        where = places(self.fault_bin, {calls.table.fired_where, calls.table.then}) if found else {}
-        words = f"{where.get(calls.table.fired_where)} ({plan})"
-        if found and plan.get("then"):
-            words += f", then {where[plan['then']]}"
-        for problem in found:
-            print(f"{words}: {': '.join(problem)}", flush=True)  # `-s` shows it at once
-        self.problems += [(words, *problem) for problem in found]
+        return met
+
+    def all(self, plans):
+        """plans: (plan, whether second faults follow)"""
+        while batch := list(itertools.islice(plans, len(self.lanes))):
+            met = self.side_by_side([plan for plan, _ in batch])
+            more = iter([(second, False) for lane, plan in met for second in seconds(lane.calls, plan)
+                         if (plan, True) in batch])
+            self.all(more)
 
 
-def fail_each(made, calls, bin, fault_bin, part):
-    begin = time.monotonic()
-    faults = Faults(made, calls, bin, fault_bin)
+def in_time(plans):
     until = trial.until(PARTS * len(LABS), bool(WANT))
-    for plan, pairs in plans(recorded(faults.trial, calls), fault_bin, part):
-        if time.monotonic() > until:
-            break
-        faults.one(plan)
-        for more in list(seconds(calls, plan)) if pairs and calls.table.fired else []:
-            faults.one(more)
-    wrong = tell("calls", faults.fired, faults.problems, faults.trial.longest, begin)
+    return itertools.takewhile(lambda _: time.monotonic() < until, plans)
+
+
+def fail_each(lanes, fault_bin, part):
+    begin = time.monotonic()
+    faults = Faults(lanes, fault_bin)
+    faults.all(in_time(plans(recorded(lanes[0]), fault_bin, part)))
+    wrong = tell("calls", faults.fired, faults.problems, max(lane.trial.longest for lane in lanes), begin)
     assert not wrong, wrong
     assert faults.fired > 0.7 * faults.tried, "most of the faults were never met"
 
 
 class TestOneHalf:
-    def test_every_failing_call(self, made, calls, bin, fault_bin):
-        fail_each(made, calls, bin, fault_bin, 0)
+    def test_every_failing_call(self, lanes, fault_bin):
+        fail_each(lanes, fault_bin, 0)
 
 
 class TestOtherHalf:
-    def test_every_failing_call(self, made, calls, bin, fault_bin):
-        fail_each(made, calls, bin, fault_bin, 1)
+    def test_every_failing_call(self, lanes, fault_bin):
+        fail_each(lanes, fault_bin, 1)
 
 
 def test_sample_is_kept():
@@ -163,6 +181,28 @@ def test_sample_is_kept():
         [label for label, _ in mine(there.items(), 0, 1, keys=True)]
     for label, plan in found.items():
         assert {**plan, "where": 0} == {**there[label], "where": 0}
+
+
+class Late:
+    """A Trial that is late so often."""
+
+    def __init__(self, often):
+        self.often, self.longest, self.problems, self.before = often, 0.0, [], set()
+
+    def life(self):
+        self.often, self.problems = self.often - 1, [("late", "up")] if self.often > 0 else []
+
+    def check_host(self):
+        pass
+
+    def check_hooks(self, told):
+        pass
+
+
+@pytest.mark.parametrize("often, wrong", [(0, False), (1, False), (1 + trial.AGAIN, True)])
+def test_planted_wait(often, wrong):
+    """Who is late whenever he is tried is seen; the machine may be so now and then."""
+    assert bool(trial.together([Late(often), Late(0)], [dict, dict])) == wrong
 
 
 def test_planted_leak(lab, fault_bin, hostbr, bin):

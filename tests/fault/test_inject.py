@@ -4,9 +4,11 @@
 # chooses. strace counts for each process alone, so several may fail in one life. TAPNET_INJECT=N: how
 # many lives (TAPNET_LONG: 10,000); TAPNET_SEED.
 import collections
+import itertools
 import os
 import re
 import time
+from functools import partial
 from random import Random
 
 import pytest
@@ -46,6 +48,12 @@ def full(lab, bin, hostbr, needs):
     return trial.full(lab, bin)[0]
 
 
+@pytest.fixture
+def labs(lab, bin, full):
+    """Two of them, to live side by side."""
+    return [full, trial.full(lab, bin)[0]]
+
+
 def strace(made, *options):
     """Its programs are not traced: what fails there is their affair. -D: the exit status is up's."""
     return ["strace", "-D", "-f", "-b", "execve", "-qq", "-o", made.file.parent / "trace",
@@ -68,37 +76,46 @@ def recorded(made, bin):
     return {name: n for name, n in most.items() if name in ERRNOS}
 
 
-def lives(most):
-    random = Random(trial.SEED)
+def faults(most):
     names = sorted(most)
     for i in range(COUNT):
+        random = Random(f"{trial.SEED} {i}")
         name = random.choice(names)
-        yield i, (name, random.choice(ERRNOS[name].split()), random.randint(1, most[name]))
+        yield str(i), (name, random.choice(ERRNOS[name].split()), random.randint(1, most[name]))
 
 
-def inject_each(made, bin, part):
-    begin = time.monotonic()
-    trial_ = Trial(made, bin, {127})  # the dynamic loader's
-    problems, faults, n = [], 0, 0
-    for n, (name, error, when) in enumerate(mine(lives(recorded(made, bin)), part, PARTS, DEMAND), 1):
-        found = trial_.run(prefix=strace(made, "-e", f"trace={name}", "-e",
-                                        f"inject={name}:error={error}:when={when}"),
-                           fired=lambda: False)  # in the worker it may be yet to come
-        faults += "(INJECTED)" in trace(made)
-        problems += [(f"{name} {error} {when}", *problem) for problem in found]
-    wrong = tell("inject", faults, problems, trial_.longest, begin)
+def life(made, fault):
+    name, error, when = fault
+    return {"prefix": strace(made, "-e", f"trace={name}", "-e", f"inject={name}:error={error}:when={when}"),
+            "fired": lambda: False}  # in the worker it may be yet to come
+
+
+def inject_each(labs, bin, part):
+    begin, until = time.monotonic(), trial.until(PARTS, DEMAND)
+    trials = [Trial(made, bin, {127}) for made in labs]  # the dynamic loader's
+    problems, met, tried = [], 0, 0
+    plans = iter(mine(faults(recorded(labs[0], bin)), part, PARTS))
+    while time.monotonic() < until and (batch := list(itertools.islice(plans, len(labs)))):
+        found = trial.together(trials, [partial(life, *of) for of in zip(labs, batch)])
+        tried += len(batch)
+        met += sum("(INJECTED)" in trace(made) for made, _ in zip(labs, batch))
+        words = " | ".join(f"{name} {error} {when}" for name, error, when in batch)
+        problems += [(words, *problem) for problem in found]
+        if found:
+            print(f"{words}: {found}", flush=True)  # `-s` shows it at once
+    wrong = tell("inject", met, problems, max(of.longest for of in trials), begin)
     assert not wrong, wrong
-    assert faults > 0.2 * n, "most of the faults were never met"
+    assert met > 0.2 * tried, "most of the faults were never met"
 
 
 class TestOneHalf:
-    def test_injected(self, full, bin):
-        inject_each(full, bin, 0)
+    def test_injected(self, labs, bin):
+        inject_each(labs, bin, 0)
 
 
 class TestOtherHalf:
-    def test_injected(self, full, bin):
-        inject_each(full, bin, 1)
+    def test_injected(self, labs, bin):
+        inject_each(labs, bin, 1)
 
 
 def test_planted_leak(full, bin, fault_bin):

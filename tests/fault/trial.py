@@ -7,14 +7,16 @@ import json
 import os
 import random
 import subprocess
+import threading
 import time
 import zlib
 from pathlib import Path
 
 import faultlab
-from conftest import SYSCTLS, Session, processes, run_dir
+from conftest import SYSCTLS, Session, run_dir
 
 LATE = 10.0
+AGAIN = 2  # who was late is tried so often
 TOLD = 6
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS") or 0)  # `./dev soak` has
 CI_SECONDS = 60.0  # of one part in a test run: on a machine with nothing else to do all fits in
@@ -28,10 +30,22 @@ HOOK = ("#!/bin/sh\n"
         'echo "$TAPNET_EVENT ${TAPNET_NODE:-lab}${TAPNET_INTERFACE:+:$TAPNET_INTERFACE}" >> hooks.log\n')
 
 
+def apart(lab):
+    """lab(), each in a folder of its own: several may live at once."""
+    def make(*args):
+        made = lab(*args)
+        folder = made.file.parent / made.name
+        folder.mkdir()
+        made.file = made.file.rename(folder / made.file.name)
+        return made
+    return make
+
+
 def full(lab, binary):
     """The lab with every kind, not yet up; what waits for a guest that says nothing ends in time."""
-    made, steps = faultlab.full(lab, binary)
-    made.file.write_text(made.file.read_text().replace("timeout: 20s", "timeout: 8s"))
+    made, steps = faultlab.full(apart(lab), binary)
+    made.file.write_text(made.file.read_text().replace("timeout: 20s", "timeout: 8s")
+                         .replace("persists", f"persists{made.count}"))
     faultlab.script(made.file.parent / "hook", HOOK)
     return made, steps
 
@@ -51,9 +65,30 @@ def mine(plans, part, parts, keys=False):
     return plans if keys else [plan for _, plan in plans]
 
 
+def below(pid):
+    """{pid: its command line} of the living descendants, as processes() has them, without a look at
+    all the others of the machine."""
+    found = {}
+    try:
+        children = [int(child) for task in os.listdir(f"/proc/{pid}/task")
+                    for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except OSError:
+        return found
+    for child in children:
+        found |= below(child)
+        try:
+            state = Path(f"/proc/{child}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()[0]
+            argv = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if state not in "ZX":
+            found[child] = argv
+    return found
+
+
 def host():
     """What a lab could leave, as cheaply as can be; the test's own leak check looks closer."""
-    found = {f"process {what}" for what in processes(os.getpid()).values()}
+    found = {f"process {what}" for what in below(os.getpid()).values()}
     for place in PLACES:  # counters are no leak
         found |= {f"{place} {line.split(':')[0] if place.endswith('dev') else line}"
                   for line in Path(place).read_text().splitlines()
@@ -116,8 +151,13 @@ class Trial:
         return condition()
 
     def run(self, env=None, prefix=(), fired=lambda: True, lasting=False, verbs=()):
-        """Up, the verbs, status, down; fired() tells whether the fault has been. Gives what is wrong. A fault that
-        lasts may keep the worker from answering."""
+        """A life; gives what is wrong."""
+        return together([self], [lambda: dict(env=env, prefix=prefix, fired=fired, lasting=lasting,
+                                              verbs=verbs)])
+
+    def life(self, env=None, prefix=(), fired=lambda: True, lasting=False, verbs=()):
+        """Up, the verbs, status, down; fired() tells whether the fault has been. A fault that lasts may
+        keep the worker from answering. Returns whether something was told to be left."""
         made, self.problems, told = self.made, [], False
         faultlab.forget_hooks(made)
         up = self.command([*prefix, made.bin, "up", made.file], env)
@@ -135,8 +175,7 @@ class Trial:
             if not told:
                 self.wrong("leak", f"up: exit {up}, and the lab is there: {self.said}")
             self.again()
-        self.check_host(told)
-        return self.problems
+        return told
 
     def verb(self, verb, env):
         """It says why it cannot, or does it."""
@@ -158,23 +197,60 @@ class Trial:
         if self.made.is_there():
             self.wrong("leak", f"there after down and gc: {self.said}")
 
-    def check_host(self, told):
-        self.wait(lambda: host() == self.before)
-        after = host()
-        self.problems += [("leak", f"left: {line}") for line in sorted(after - self.before)]
-        self.problems += [("leak", f"gone: {line}") for line in sorted(self.before - after)]
+    def check_hooks(self, told):
         hooks = faultlab.unpaired(faultlab.hook_lines(self.made))
         begun = [line for line in hooks if line.startswith("down")]  # killed before its first word
         if not told:
             self.problems += [("leak", line) for line in hooks if [line] != begun]
+
+    def check_host(self):
+        self.wait(lambda: host() == self.before)
+        after = host()
+        self.problems += [("leak", f"left: {line}") for line in sorted(after - self.before)]
+        self.problems += [("leak", f"gone: {line}") for line in sorted(self.before - after)]
         for report in Session.reports.glob("report*"):
             self.wrong("sanitizer", report.read_text(errors="replace")[:3000])
             report.unlink()
         if after != self.before:  # the next trial is not to suffer from it
-            for pid, what in processes(os.getpid()).items():
+            for pid, what in below(os.getpid()).items():
                 if f"process {what}" not in self.before:
                     os.kill(pid, 9)
             self.before = host()
+
+
+def at_once(trials, lives):
+    """What is wrong; what only the host shows may be of any of them."""
+    told = {}
+
+    def live(trial, life):
+        told[trial] = trial.life(**life())
+
+    threads = [threading.Thread(target=live, args=of) for of in zip(trials, lives)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        faultlab.reap()  # the orphans: they came to this thread
+        time.sleep(0.005)
+    trials[0].check_host()
+    for trial in trials:
+        trial.before = trials[0].before
+        trial.check_hooks(told.get(trial, True))
+    assert len(told) == len(trials), "a life ended with an exception"
+    return [problem for trial in trials for problem in trial.problems]
+
+
+def together(trials, lives):
+    """Lives of as many labs at once; lives: functions that give what life() takes. A fault for which
+    somebody waits is waited for alone as well: else it was the machine, which has others to serve."""
+    longest = [trial.longest for trial in trials]
+    found = at_once(trials, lives)
+    for _ in range(AGAIN):
+        if not found or any(kind != "late" for kind, _ in found):
+            break
+        for trial, was in zip(trials, longest):
+            trial.longest = was
+        found = [problem for of in zip(trials, lives) for problem in at_once(of[:1], of[1:])]
+    return found
 
 
 def figures(**of):
