@@ -22,7 +22,9 @@ DEMAND = LONG or "TAPNET_INJECT" in os.environ
 COUNT = int(os.environ.get("TAPNET_INJECT") or (10000 if LONG else 200))
 PARTS = 2  # for as many processes of pytest
 
+# brk() answers with the old end where it cannot: an errno glibc takes for a success.
 ERRNOS = {
+    "brk": "retval=0",
     "openat": "EMFILE ENOMEM EINTR", "read": "ENOMEM EINTR", "write": "ENOSPC EINTR ENOMEM",
     "pread64": "ENOMEM", "ioctl": "ENOMEM EBUSY EINTR", "socket": "EMFILE ENOBUFS",
     "socketpair": "EMFILE ENOMEM", "bind": "ENOMEM", "listen": "ENOMEM", "connect": "ENOMEM EAGAIN",
@@ -86,7 +88,8 @@ def faults(most):
 
 def life(made, fault):
     name, error, when = fault
-    return {"prefix": strace(made, "-e", f"trace={name}", "-e", f"inject={name}:error={error}:when={when}"),
+    how = error if "=" in error else f"error={error}"
+    return {"prefix": strace(made, "-e", f"trace={name}", "-e", f"inject={name}:{how}:when={when}"),
             "fired": lambda: False}  # in the worker it may be yet to come
 
 
