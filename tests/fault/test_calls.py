@@ -5,6 +5,7 @@
 # when other code changes. On demand (TAPNET_LONG, `./dev soak`): five labs, and TAPNET_CALLS says how:
 #   all    every errno, the first three calls and the last of a site, and the site failing for good
 #   each   every dynamic call with ENOMEM; a number: the first so many
+#   once   each site once, as in a test run, but all of them
 #   pairs  each site once, and then again, with a second fault: sites called since the first, three each
 #   @NAME  as all, of the sites in functions that are so named
 # The first of them is what `./dev soak` begins with; then come the others. TAPNET_LABS: names of labs.
@@ -94,8 +95,8 @@ def plans(sites, binary, part):
     for want in WANT or [""]:
         if want.isdigit() or want == "each":
             found = each_call(int(want) if want.isdigit() else sum(sites.values()))
-        elif want in ("", "pairs"):
-            found = one_each(sites, names, want)
+        elif want in ("", "once", "pairs"):
+            found = one_each(sites, names, "" if want == "once" else want)
         else:
             found = all_ways(sites, {site: label for site, label in names.items()
                                      if want == "all" or want[1:] in label})

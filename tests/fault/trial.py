@@ -228,9 +228,13 @@ def at_once(trials, lives):
     threads = [threading.Thread(target=live, args=of) for of in zip(trials, lives)]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        faultlab.reap()  # the orphans: they came to this thread
-        time.sleep(0.005)
+    try:
+        while any(thread.is_alive() for thread in threads):
+            faultlab.reap()  # the orphans: they came to this thread
+            time.sleep(0.005)
+    finally:
+        for thread in threads:
+            thread.join()
     trials[0].check_host()
     for trial in trials:
         trial.before = trials[0].before
