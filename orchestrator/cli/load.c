@@ -57,6 +57,8 @@ static int tell(const struct loaded *loaded)
 	diag_print(&loaded->diags, &out);
 	(void)fflush(stdout);
 	(void)fputs(out.text, stderr);
+	if (out.failed)
+		(void)fputs("tapnet-lab: no memory to show what is wrong in the file\n", stderr);
 	return EXIT_INVALID;
 }
 

@@ -429,8 +429,10 @@ int live_start(const struct live_options *options, struct live *live)
 		r = run_up(&live->request, &live->dir, &live->fd, &err);
 	if (r < 0) {
 		cli_error(&err);
-		labdir_discard(&live->dir);
-		return EXIT_UNABLE;
+		if (labdir_discard(&live->dir, &err) == 0)
+			return EXIT_UNABLE;
+		cli_error(&err);
+		return EXIT_LEFT;
 	}
 	return 0;
 }

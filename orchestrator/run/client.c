@@ -81,9 +81,9 @@ int control_call(int fd, struct json_object *request, int64_t deadline,
 		request ? json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN) : NULL;
 	int r = text ? 0 : -ENOMEM;
 
-	while (r == 0 && send(fd, text, strlen(text), MSG_NOSIGNAL) < 0 && errno != EINTR)
-		r = -errno;
-
+	while (r == 0 && send(fd, text, strlen(text), MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
+			r = -errno;
 	for (int i = 0; fds && i < CONTROL_FDS; i++)
 		fds[i] = -1;
 	json_object_put(request);

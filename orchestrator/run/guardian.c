@@ -367,11 +367,8 @@ static int guardian_main(void *arg)
 	}
 	if (r < 0) { /* nothing was made but the directory, if that is ours */
 		report_error(guardian->report, &err);
-		r = 0;
-		if (guardian->journal.head)
-			r = labdir_remove(&guardian->dir, false, &err);
-		else
-			labdir_discard(&guardian->dir);
+		r = guardian->journal.head ? labdir_remove(&guardian->dir, false, &err)
+					   : labdir_discard(&guardian->dir, &err);
 		report_send(guardian->report, REPORT_UNDONE, r < 0, err.msg,
 			    r < 0 ? strlen(err.msg) : 0);
 		return 1;

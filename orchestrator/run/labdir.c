@@ -249,15 +249,16 @@ int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)
 	return r < 0 ? err_sys(err, r, "cannot remove %s", dir->path) : 0;
 }
 
-void labdir_discard(struct labdir *dir)
+int labdir_discard(struct labdir *dir, struct err *err)
 {
-	struct err ignored;
+	int r = dir->lock < 0 ? labdir_lock(dir, err) : 0;
 
-	if (dir->lock < 0 && labdir_lock(dir, &ignored) < 0)
-		return;
+	if (r < 0)
+		return r == -EBUSY || r == -ESTALE ? 0 : r;
 	if (faccessat(dir->fd, "journal", F_OK, 0) < 0 && errno == ENOENT)
-		(void)labdir_remove(dir, false, &ignored);
+		r = labdir_remove(dir, false, err);
 	labdir_unlock(dir);
+	return r;
 }
 
 struct names {

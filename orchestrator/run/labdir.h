@@ -42,7 +42,7 @@ bool labdir_alive(const struct labdir *dir);
 int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err);
 
 /* The same of one in which nothing was made, if nobody else has use for it. */
-void labdir_discard(struct labdir *dir);
+int labdir_discard(struct labdir *dir, struct err *err);
 
 /* Removes the logs that a failed lab of this name left in NAME.failed. */
 void labdir_forget_failed(struct labdir *dir);

@@ -40,7 +40,7 @@ class Lane:
 
     def __init__(self, kind, lab, fault_bin, bin, fds, path):
         made, self.verbs = calllabs.LABS[kind](lab, fault_bin, fds)
-        self.trial, self.calls = Trial(made, bin, pass_fds=fds), Calls(path)
+        self.trial, self.calls = Trial(made, bin, {125}, fds), Calls(path)  # exec's own
 
     def life(self, plan):
         table = self.calls.table
