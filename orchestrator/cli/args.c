@@ -54,7 +54,8 @@ static void say(FILE *to, const char *before, bool end, const char *fmt, va_list
 		line += len + (line[len] == '\n');
 	}
 	(void)fflush(stdout);
-	(void)fprintf(to, "%s%s", before, safe.text);
+	(void)fprintf(to, "%s%s%s", before, safe.text,
+		      text && !safe.failed ? "" : "no memory to say more\n");
 }
 
 void cli_say(FILE *to, const char *fmt, ...)
