@@ -182,7 +182,7 @@ static bool hook_needs_down(const struct ctx *ctx, uint32_t i)
 static bool is_shortage(int r)
 {
 	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EAGAIN || r == -ENOSPC ||
-	       r == -ETIMEDOUT || r == -ECHILD || r == -ENOBUFS || r == -EINTR;
+	       r == -ETIMEDOUT || r == -ECHILD || r == -ENOBUFS || r == -EINTR || r == -EBUSY;
 }
 
 static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
@@ -205,7 +205,7 @@ static int hook_undo(struct ctx *ctx, uint32_t i, struct err *err)
 	r = hook_run(ctx, i, &hook->down, hook->down_timeout_ms, hook->down_fds, gone, err);
 	/* It has run, or cannot: a second time would not be for the better. */
 	if (r < 0 && (ctx->slots[i].mark.pid || !is_shortage(r)))
-		slot_set(&ctx->slots[i], SLOT_UNDONE);
+		slot_set(&ctx->slots[i], SLOT_LOST);
 	return r < 0 ? err_wrap(err, "down hook \"%s\"", program_name(&hook->down)) : 0;
 }
 

@@ -27,6 +27,7 @@ enum slot_state {
 	SLOT_FAILED,  /* refused: there is nothing to undo */
 	SLOT_UNDOING, /* its down hook was begun, and the mark is that one's */
 	SLOT_UNDONE,
+	SLOT_LOST, /* as SLOT_UNDONE, but its down hook failed, and nobody has been told yet */
 };
 
 /* The journal's record of a step: in memory that guardian and worker share with the file. */

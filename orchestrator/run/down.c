@@ -204,8 +204,10 @@ int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, st
 		return unreadable(dir, err);
 	}
 	r = teardown_ctx(&ctx, &journal, dir->path, dir->fd, false, err);
-	if (r == 0)
+	if (r == 0) {
 		teardown_run(&ctx, &journal, true, &result);
+		teardown_told(&ctx); /* who called tells it */
+	}
 	teardown_free(&ctx);
 	if (r < 0)
 		return r;

@@ -333,6 +333,8 @@ void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bo
 	struct err err;
 
 	teardown_run(ctx, journal, asked || awaited(journal->head), &result);
+	if (awaited(journal->head))
+		teardown_told(ctx);
 	/* What could not be undone keeps its journal, for `gc`. */
 	if (result.left)
 		labdir_unlock(dir);

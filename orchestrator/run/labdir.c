@@ -134,10 +134,13 @@ int labdir_lock(struct labdir *dir, struct err *err)
 		return err_set(err, errno == EAGAIN || errno == EACCES ? -EBUSY : -errno,
 			       "%s is in use", dir->path);
 	/* Whoever tore the last lab down may have removed this very directory, or this very file. */
+	errno = 0;
 	if (!labdir_in_place(dir) || fstat(fd, &file) < 0 ||
 	    fstatat(dir->fd, "lock", &linked, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    file.st_ino != linked.st_ino)
-		return err_set(err, -ESTALE, "%s was removed", dir->path);
+		return errno && errno != ENOENT
+			       ? err_sys(err, -errno, "cannot lock %s", dir->path)
+			       : err_set(err, -ESTALE, "%s was removed", dir->path);
 	dir->lock = take_fd(&fd);
 	return 0;
 }

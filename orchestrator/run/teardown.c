@@ -390,6 +390,22 @@ static void undo_phase(struct ctx *ctx, enum undo_phase phase, struct teardown_r
 	}
 }
 
+/* Of a teardown before this one, that nobody heard. */
+static void tell_lost(const struct ctx *ctx, struct teardown_result *result)
+{
+	for (int i = 0; i < ctx->plan->n_steps; i++)
+		if (slot_get(&ctx->slots[i]) == SLOT_LOST)
+			teardown_problem(result, "%s: its down hook failed before",
+					 ctx->plan->steps[i].what);
+}
+
+void teardown_told(struct ctx *ctx)
+{
+	for (int i = 0; i < ctx->plan->n_steps; i++)
+		if (slot_get(&ctx->slots[i]) == SLOT_LOST)
+			slot_set(&ctx->slots[i], SLOT_UNDONE);
+}
+
 static void down_hooks(struct ctx *ctx, struct teardown_result *result)
 {
 	for (int i = 0; i < ctx->plan->n_steps; i++)
@@ -463,6 +479,7 @@ void teardown_run(struct ctx *ctx, struct journal *journal, bool confirm,
 					    .problems = STRBUF_INIT };
 	journal->head->state = JOURNAL_DOWN;
 	ctx->wait = plain_wait; /* a worker's own loop is closed by now */
+	tell_lost(ctx, result);
 	stop_commands(ctx, result);
 	stop_programs(ctx, result);
 	count_made(ctx, result);

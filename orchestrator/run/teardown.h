@@ -28,6 +28,9 @@ void teardown_problem(struct teardown_result *result, const char *fmt, ...) PRIN
  * somebody wants to know. */
 void teardown_confirm(struct teardown_result *result);
 
+/* Somebody hears the problems: the next teardown does not tell them again. */
+void teardown_told(struct ctx *ctx);
+
 /* "1 guest, 2 TAPs, 1 namespace" */
 void teardown_words(const struct teardown_result *result, struct strbuf *out);
 

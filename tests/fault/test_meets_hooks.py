@@ -2,6 +2,7 @@
 # cannot be executed; on the way up and on the way down. `up` and `down` end in time, say what it
 # was, and nothing is left.
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -198,4 +199,20 @@ def test_down_hook_that_is_not_executable_any_more(make, snapshot, how):
     said = made.down(status=6).stderr
     assert 'r1:eth0: down hook "./down": could not start' in said and words in said, said
     made.verb("gc")
+    assert not faultlab.settle(before, snapshot)
+
+
+@pytest.mark.parametrize("verb", ("down", "gc"))
+def test_down_hook_that_failed_when_nobody_heard(make, snapshot, verb):
+    """The guardian was told to stop by a signal: the next who asks is told, once."""
+    made = make(down="exit 1")
+    before = snapshot()
+    made.up()
+    os.kill(faultlab.one("tapnet-guard"), signal.SIGTERM)
+    faultlab.wait("the lab's end", lambda: not faultlab.pids("tapnet-guard"))
+    asked = [made.name] if verb == "down" else []
+    said = made.verb(verb, *asked, status=6).stderr
+    assert "r1:eth0: its down hook failed before" in said, said
+    made.verb("gc")
+    assert not made.is_there()
     assert not faultlab.settle(before, snapshot)
