@@ -62,7 +62,7 @@ WIRES = f"""\
 defaults: {{link: {{mtu: 1400}}}}
 pools: {{ipv4: 10.3.0.0/16, ipv6: "fd00:3::/48"}}
 bridges:
-  a: {{stp: true, ageing: 20s}}
+  a: {{ageing: 20s}}
   b: {{mcast-snooping: false}}
   c: {{subnet: none}}
   d: {{subnet: none}}
