@@ -258,8 +258,9 @@ int labdir_discard(struct labdir *dir, struct err *err)
 
 	if (r < 0)
 		return r == -EBUSY || r == -ESTALE ? 0 : r;
-	if (faccessat(dir->fd, "journal", F_OK, 0) < 0 && errno == ENOENT)
-		r = labdir_remove(dir, false, err);
+	if (faccessat(dir->fd, "journal", F_OK, 0) < 0)
+		r = errno == ENOENT ? labdir_remove(dir, false, err)
+				    : err_sys(err, -errno, "cannot look into %s", dir->path);
 	labdir_unlock(dir);
 	return r;
 }
