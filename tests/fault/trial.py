@@ -81,7 +81,7 @@ def below(pid):
             argv = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if state not in "ZX":
+        if state not in "ZX" and argv:  # without one it is on its way out
             found[child] = argv
     return found
 
