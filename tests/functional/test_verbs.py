@@ -30,8 +30,8 @@ nodes:
   r1:
     interfaces: {eth0: lan}
     services:
-      tick: {command: "echo ticking; while read x; do echo heard $x; done; exec sleep 60"}
-      tock: {command: exec sleep 60}
+      tick: {command: "echo ticking; while read x; do echo heard $x; done; exec sleep 1000"}
+      tock: {command: exec sleep 1000}
   vm1:
     kind: guest
     interfaces: {eth0: {bridge: lan, tap: {queues: 2}}}
@@ -381,8 +381,8 @@ bridges:
 nodes:
   r1: {forward: true, interfaces: {eth0: lan, lo: {ipv4: 10.255.0.1/32}, up0: out}}
   r2: {interfaces: {eth0: lan, eth1: other}, routes: [default via r1, "fd00:9::/64 via r1"]}
-  vm1: {kind: guest, command: sleep 60, interfaces: {eth0: {bridge: lan, tap: {queues: 4}}, eth2: out}}
-  vm2: {kind: guest, command: sleep 60}
+  vm1: {kind: guest, command: sleep 1000, interfaces: {eth0: {bridge: lan, tap: {queues: 4}}, eth2: out}}
+  vm2: {kind: guest, command: sleep 1000}
 links:
   - [r1:eth1, vm1:eth1]
   - {endpoints: [r1:eth2, r2:eth2], mtu: 9000}
