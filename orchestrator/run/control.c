@@ -16,6 +16,7 @@
 #include "sys/spawn.h"
 
 #define SILENT_MS 300 /* who connects asks at once */
+#define TRIES	  30  /* to hear a client, while memory is short; then it is hung up on */
 #define NO_MEMORY "{\"error\": \"it has no memory for an answer\"}"
 
 /* Without an answer, for which there was no memory, it says so. */
@@ -288,8 +289,13 @@ bool control_message(struct loop *loop, struct client *client)
 	struct json_object *request;
 	bool keep;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ENOMEM))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
+	if (n < 0 && (errno == ENOBUFS || errno == ENOMEM) && ++client->tries < TRIES) {
+		io_nap();
+		return true;
+	}
+	client->tries = 0;
 	if (n <= 0 || (size_t)n >= sizeof data)
 		return false;
 	if (client->console) {

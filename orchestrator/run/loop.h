@@ -16,6 +16,7 @@
 
 struct client {
 	int fd;		      /* -1: free */
+	int tries;	      /* to hear it, without memory */
 	int64_t silent_ms;    /* since when it has asked nothing, of io_now_ms(); 0: it asked */
 	struct proc *console; /* attached to this one's terminal, NULL */
 	struct proc *restart; /* waits until this one runs again, NULL */
