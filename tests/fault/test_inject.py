@@ -58,7 +58,7 @@ def labs(lab, bin, full):
 
 def strace(made, *options):
     """Its programs are not traced: what fails there is their affair. -D: the exit status is up's."""
-    return ["strace", "-D", "-f", "-b", "execve", "-qq", "-o", made.file.parent / "trace",
+    return ["strace", "-D", "-f", "-b", "execve", "-qq", "-A", "-o", made.file.parent / "trace",
             *options]
 
 
@@ -89,6 +89,7 @@ def faults(most):
 def life(made, fault):
     name, error, when = fault
     how = error if "=" in error else f"error={error}"
+    (made.file.parent / "trace").unlink(missing_ok=True)
     return {"prefix": strace(made, "-e", f"trace={name}", "-e", f"inject={name}:{how}:when={when}"),
             "fired": lambda: False}  # in the worker it may be yet to come
 

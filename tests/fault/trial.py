@@ -61,7 +61,7 @@ def mine(plans, part, parts, keys=False):
     """This part's share of (key, plan), whatever the others see, in an order of the seed's, where each
     key has its place whatever the others are."""
     plans = [(key, plan) for key, plan in plans if zlib.crc32(key.encode()) % parts == part]
-    plans.sort(key=lambda of: random.Random(f"{SEED} {of[0]}").random())
+    plans.sort(key=lambda of: random.Random(f"{SEED} order {of[0]}").random())
     return plans if keys else [plan for _, plan in plans]
 
 
