@@ -54,7 +54,7 @@
 #define NET	     0x0a000000U    /* 10.0.0.0 */
 #define GATEWAY	     (NET + 0xfffe) /* 10.0.255.254 */
 #define CPUS	     1024
-#define GONE_TRY_US  100
+#define GONE_TRY_US  200
 
 #define DIE(what)                                                                                  \
 	do {                                                                                       \

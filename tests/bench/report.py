@@ -90,6 +90,8 @@ def others_verdict(verdict, others):
         small, large = got["plan"][f"{n}"] * 1e3, got["plan"][f"{10 * n}"] * 1e3
         verdict.below(f"validate and plan, star {n}", 30, small, "ms")
         verdict.below(f"validate and plan, star {10 * n}", 400, large, "ms")
+        verdict.add(f"validate and plan, ten times {n}", "≤ 12 ×", ms(large / 1e3), ms(small / 1e3), f"{large / small:.1f} ×",
+                    large <= 12 * small)
     if "exec" in got:
         verdict.below("exec of true over nsenter of it", 3, (got["exec"]["exec"] - got["exec"]["nsenter"]) * 1e3, "ms")
     if "guests" in got:
