@@ -233,6 +233,18 @@ static bool dies(const struct labdir *dir)
 	return !labdir_alive(dir);
 }
 
+/* While it lives without a journal, it has just begun or is at its very end. */
+static int journal_soon(const struct labdir *dir, struct journal *ret_journal, struct err *err)
+{
+	int64_t deadline = io_now_ms() + ANSWER_MS;
+	int r;
+
+	while ((r = journal_open(dir->fd, ret_journal, err)) == -ENOENT && labdir_alive(dir) &&
+	       io_now_ms() < deadline)
+		(void)poll(NULL, 0, 1);
+	return r;
+}
+
 int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words,
 	     struct err *err)
 {
@@ -243,9 +255,9 @@ int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *
 
 	*ret_outcome = DOWN_DONE;
 	if (labdir_alive(dir)) {
-		r = journal_open(dir->fd, &journal, err);
+		r = journal_soon(dir, &journal, err);
 		r = r < 0 ? down_blind(dir, words, err) : down_alive(dir, &journal, words, err);
-		if (r < 0 && (r != -EBADMSG || !dies(dir)))
+		if (r < 0 && ((r != -EBADMSG && r != -ENOENT) || !dies(dir)))
 			return r;
 		if (r > 0) {
 			*ret_outcome = DOWN_LEFT;
