@@ -80,7 +80,7 @@ int loop_init(struct loop *loop, int dir_fd, struct err *err)
 	if (r == 0)
 		r = watch_add(loop, loop->listen, EPOLLIN, WATCH_LISTEN, 0);
 	if (r == 0 && loop->caller >= 0)
-		r = watch_add(loop, loop->caller, EPOLLRDHUP, WATCH_CALLER, 0);
+		r = watch_add(loop, loop->caller, EPOLLRDHUP | EPOLLONESHOT, WATCH_CALLER, 0);
 	return r < 0 ? err_sys(err, r, "cannot make the event loop") : 0;
 }
 
@@ -194,8 +194,10 @@ static bool loop_event(struct loop *loop, const struct epoll_event *event)
 		on_signal(loop);
 		break;
 	case WATCH_GUARDIAN:
-	case WATCH_CALLER:
 		loop->stop = true;
+		break;
+	case WATCH_CALLER: /* also once it was left, when it could not be taken off */
+		loop->stop = loop->stop || loop->caller >= 0;
 		break;
 	case WATCH_LISTEN:
 		on_listen(loop);

@@ -44,7 +44,8 @@ def test_t16_a_slow_peer_loses_nothing(nets, wires, queues, vnet):
     slow.rate("20mbit")
     flood(slow.left, number, FLOWS)
     flows = sink.take(number)
-    assert sink.n == number and in_order(flows, number)
+    assert sink.n == number, (wire.ask(), statistics(slow.left), statistics(slow.right))
+    assert in_order(flows, number)
     assert cpu(wire.process.pid) - used < (time.monotonic() - began) / 2
     assert memory(wire.process.pid) - before < 4096
     assert wire.end()[0] == 0

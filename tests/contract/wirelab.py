@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -92,8 +93,15 @@ class Slow:
             self.right.run(command)
         self.left.run("ip link set tap0 txqueuelen 20000")
         self.far.run("ip address add 10.0.1.2/24 dev v1")
+        self.one_backlog("v1")
         self.far.run("ip link set v1 up")
         sndbuf_set(self.b, 20000)
+
+    def one_backlog(self, name):
+        """Frames that come in wait for one processor: the shaper sends from any, which is no order."""
+        script = f"mount -t sysfs none /sys && echo 1 > /sys/class/net/{name}/queues/rx-0/rps_cpus"
+        subprocess.run(["nsenter", f"--net={self.far.path}", "unshare", "-m", "sh", "-c", script],
+                       check=True, timeout=10)
 
     @staticmethod
     def shaper(rate):
