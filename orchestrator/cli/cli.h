@@ -88,8 +88,7 @@ struct load_options {
 
 #define LAB_FILE "lab.yaml"
 
-/* What this machine answers; fixed by --assume "kvm=yes". */
-struct assume cli_probe(void);
+/* "kvm=yes": what this machine would answer. False, and told, when it is none of those. */
 bool cli_assume(struct assume *assume, const char *text);
 /* Loads and plans; all errors told. 0, or the exit status. */
 int cli_load(const struct load_options *options, struct loaded *ret_loaded);

@@ -11,19 +11,12 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "kind/kind.h"
-#include "sys/kvm.h"
-#include "sys/vhost.h"
-
-struct assume cli_probe(void)
-{
-	return (struct assume){ .kvm = kvm_runs(), .vhost = vhost_opens() };
-}
 
 bool cli_assume(struct assume *assume, const char *text)
 {
 	struct {
 		const char *name;
-		bool *answer;
+		struct answer *answer;
 	} known[] = { { "kvm", &assume->kvm }, { "vhost", &assume->vhost } };
 	const char *is = strchr(text, '=');
 
@@ -33,7 +26,7 @@ bool cli_assume(struct assume *assume, const char *text)
 		if ((size_t)(is - text) != len || strncmp(text, known[i].name, len) != 0 ||
 		    (!str_eq(is, "=yes") && !str_eq(is, "=no")))
 			continue;
-		*known[i].answer = str_eq(is, "=yes");
+		*known[i].answer = (struct answer){ .known = true, .yes = str_eq(is, "=yes") };
 		return true;
 	}
 	cli_complain("--assume %s: what can be assumed is kvm=yes or no, and vhost=yes or no",
@@ -86,7 +79,7 @@ int cli_load(const struct load_options *options, struct loaded *ret_loaded)
 	}
 	loaded->assume = options->assume;
 	loaded->sum = cli_sum(loaded->diags.text, loaded->diags.text_len);
-	r = plan_make(&loaded->arena, loaded->lab, &options->assume, &loaded->diags, &loaded->plan);
+	r = plan_make(&loaded->arena, loaded->lab, &loaded->assume, &loaded->diags, &loaded->plan);
 	if (r == 0 && options->files)
 		r = kind_check_files(loaded->lab, &loaded->diags);
 	return r < 0 ? tell(loaded) : 0;

@@ -28,7 +28,6 @@ static bool run_options(struct args *args, struct live_options *options, const c
 	int o;
 
 	options->load.lab.set = sets;
-	options->load.assume = cli_probe();
 	options->load.files = true;
 	while ((o = args_next(args)) >= 0) {
 		if (o == RUN_NAME)

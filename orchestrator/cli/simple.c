@@ -34,7 +34,6 @@ static int choices(struct args *args, struct plan_choice *choice)
 {
 	int o;
 
-	choice->load.assume = cli_probe();
 	choice->load.lab.set = choice->sets;
 	while ((o = args_next(args)) >= 0) {
 		if (o == LOAD_NAME)
@@ -88,9 +87,9 @@ int verb_plan(const struct verb *verb, int argc, char **argv)
 	if (r)
 		return r;
 	if (choice.json)
-		r = plan_print_json(loaded.plan, &choice.load.assume, &out);
+		r = plan_print_json(loaded.plan, &loaded.assume, &out);
 	else
-		plan_print(loaded.plan, &choice.load.assume, &out);
+		plan_print(loaded.plan, &loaded.assume, &out);
 	(void)fwrite(out.text, 1, out.len, stdout);
 	return r < 0 || out.failed ? EXIT_UNABLE : EXIT_FINE;
 }

@@ -511,7 +511,6 @@ static int up_options(struct args *args, struct live_options *options)
 	int o;
 
 	options->load.lab.set = sets;
-	options->load.assume = cli_probe();
 	options->load.files = true;
 	while ((o = args_next(args)) >= 0) {
 		switch (o) {

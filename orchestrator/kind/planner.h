@@ -9,10 +9,23 @@
 #include "model/lab.h"
 #include "op/step.h"
 
-/* What the plan depends on of this machine; on its first line, and fixed by --assume. */
-struct assume {
-	bool kvm, vhost;
+/* What a plan may depend on of this machine: asked only then, named on its first line, and fixed by
+ * --assume. */
+struct answer {
+	bool known, used, yes;
 };
+
+struct assume {
+	struct answer kvm, vhost;
+};
+
+static inline bool answer_of(struct answer *answer, bool (*ask)(void))
+{
+	if (!answer->known)
+		answer->yes = ask();
+	answer->known = answer->used = true;
+	return answer->yes;
+}
 
 /* A numbering domain: a segment of the lab (a link, bridges joined by links, a VLAN of them). */
 struct seg {

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "kind/preset.h"
+#include "sys/kvm.h"
 
 struct fill {
 	struct planner *planner;
@@ -112,7 +113,7 @@ static bool known_extra(const struct fill *fill, struct strbuf *out)
 static bool known_kvm(const struct fill *fill, struct strbuf *out)
 {
 	(void)out;
-	return fill->planner->assume.kvm;
+	return answer_of(&fill->planner->assume.kvm, kvm_runs);
 }
 
 static bool known_many(const struct fill *fill, struct strbuf *out)

@@ -4,6 +4,7 @@
 
 #include "kind/kind.h"
 #include "plan/plan.h"
+#include "sys/vhost.h"
 
 #define IFINDEX_FIRST 100u /* new namespaces may hold tunl0, sit0 and the like */
 /* A port's, which no node has: a port is made from its node's namespace, and a kernel before 6.14
@@ -309,13 +310,13 @@ static uint32_t tap_space(const struct dev *dev)
 	return dev->br ? SPACE_SWITCH : dev->space;
 }
 
-static bool wants_vhost(const struct planner *planner, const struct dev *dev)
+static bool wants_vhost(struct planner *planner, const struct dev *dev)
 {
 	const struct tap_spec *tap = &dev->iface->tap;
 
 	if (tap->vhost == VHOST_AUTO && !tap->vhostfds.n)
-		return planner->assume.vhost && kind_of(dev->node)->vhost &&
-		       dev->handoff == HANDOFF_FD && dev->vnet_hdr;
+		return kind_of(dev->node)->vhost && dev->handoff == HANDOFF_FD && dev->vnet_hdr &&
+		       answer_of(&planner->assume.vhost, vhost_opens);
 	return tap->vhost != VHOST_OFF;
 }
 

@@ -173,7 +173,7 @@ static void show_nodes(struct planner *planner)
 	}
 }
 
-int plan_make(struct arena *arena, const struct lab *lab, const struct assume *assume,
+int plan_make(struct arena *arena, const struct lab *lab, struct assume *assume,
 	      struct diags *diags, struct plan **ret_plan)
 {
 	struct plan *plan = arena_alloc(arena, sizeof *plan);
@@ -204,6 +204,7 @@ int plan_make(struct arena *arena, const struct lab *lab, const struct assume *a
 	kind_host_veths(&planner);
 	kind_programs(&planner);
 	show_nodes(&planner);
+	*assume = planner.assume;
 	if (arena->torn)
 		diag_add(diags, (struct pos){ 0 }, "out of memory");
 	*ret_plan = plan;

@@ -8,7 +8,7 @@
 #include "kind/planner.h"
 
 /* Makes the plan of a lab on the arena. 0, or -EINVAL with what is wrong in diags. */
-int plan_make(struct arena *arena, const struct lab *lab, const struct assume *assume,
+int plan_make(struct arena *arena, const struct lab *lab, struct assume *assume,
 	      struct diags *diags, struct plan **ret_plan);
 
 /* assign.c: devices and bridges with their names, indexes, MACs and fds. */

@@ -49,17 +49,32 @@ static size_t where_width(const struct plan *plan)
 	return width < 24 ? width : 24;
 }
 
+/* The answers of this machine that the plan depends on; the last with how to change it. */
+static void print_machine(const struct assume *assume, struct strbuf *out)
+{
+	const struct answer *kvm = &assume->kvm, *vhost = &assume->vhost;
+
+	if (kvm->used || vhost->used)
+		strbuf_puts(out, "; depends on this machine:");
+	if (kvm->used)
+		strbuf_printf(out, " kvm=%s%s", yes(kvm->yes), vhost->used ? "," : "");
+	if (vhost->used)
+		strbuf_printf(out, " vhost=%s", yes(vhost->yes));
+	if (kvm->used || vhost->used)
+		strbuf_printf(out, " (--assume %s=%s)", kvm->used ? "kvm" : "vhost",
+			      yes(!(kvm->used ? kvm : vhost)->yes));
+	strbuf_puts(out, "\n");
+}
+
 void plan_print(const struct plan *plan, const struct assume *assume, struct strbuf *out)
 {
 	struct plan_totals totals = plan_count(plan);
 	int width = (int)where_width(plan);
 
-	strbuf_printf(out,
-		      "%s: %d step%s in %d message%s, %d process%s; depends on this machine: "
-		      "kvm=%s, vhost=%s (--assume kvm=%s)\n",
-		      plan->lab, totals.steps, plural(totals.steps), totals.messages,
-		      plural(totals.messages), totals.processes, totals.processes == 1 ? "" : "es",
-		      yes(assume->kvm), yes(assume->vhost), yes(!assume->kvm));
+	strbuf_printf(out, "%s: %d step%s in %d message%s, %d process%s", plan->lab, totals.steps,
+		      plural(totals.steps), totals.messages, plural(totals.messages),
+		      totals.processes, totals.processes == 1 ? "" : "es");
+	print_machine(assume, out);
 	strbuf_printf(out, "%5s  %-*s  %-72s  %s\n", "STEP", width, "WHERE", "WHAT", "UNDONE BY");
 	for (int i = 0; i < plan->n_steps; i++) {
 		const struct step *step = &plan->steps[i];
@@ -177,8 +192,11 @@ int plan_print_json(const struct plan *plan, const struct assume *assume, struct
 	struct json_object *root = json_object_new_object(), *machine = json_object_new_object();
 	struct json_object *steps = json_object_new_array();
 
-	json_object_object_add(machine, "kvm", json_object_new_boolean(assume->kvm));
-	json_object_object_add(machine, "vhost", json_object_new_boolean(assume->vhost));
+	if (assume->kvm.used)
+		json_object_object_add(machine, "kvm", json_object_new_boolean(assume->kvm.yes));
+	if (assume->vhost.used)
+		json_object_object_add(machine, "vhost",
+				       json_object_new_boolean(assume->vhost.yes));
 	json_object_object_add(root, "lab", json_object_new_string(plan->lab));
 	json_object_object_add(root, "machine", machine);
 	json_object_object_add(root, "messages", json_object_new_int(totals.messages));

@@ -4,6 +4,7 @@
 # anew; then read their diff.
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,19 @@ def test_kvm_is_on_the_first_line(plan, bin, run):
     assert with_kvm.count("-accel kvm -cpu host") == 2
     by_itself = run([bin, "plan", lab]).stdout
     assert by_itself in (without, with_kvm)
+    other = run([bin, "plan", "--assume", "kvm=yes", GOLDEN / "numbers.yaml"]).stdout
+    assert "depends" not in other.splitlines()[0]  # nor is the machine asked
+
+
+def test_a_lab_without_machines_asks_none(tmp_path, bin):
+    calls = tmp_path / "calls"
+    subprocess.run(["strace", "-f", "-o", calls, bin, "validate", GOLDEN / "numbers.yaml"],
+                   check=True, timeout=30, stdout=subprocess.DEVNULL)
+    assert "numbers.yaml" in calls.read_text()
+    assert not re.findall("/dev/(?!null)", calls.read_text())
+    subprocess.run(["strace", "-f", "-o", calls, bin, "validate", GOLDEN / "qemu.yaml"],
+                   check=True, timeout=30, stdout=subprocess.DEVNULL)
+    assert "/dev/kvm" in calls.read_text()
 
 
 def test_name_and_variables_change_it(plan):

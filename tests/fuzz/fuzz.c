@@ -41,7 +41,7 @@ void judge_lab(const char *path)
 	struct arena arena = ARENA_NONE;
 	struct diags diags = { 0 };
 	struct lab_options options = { .name = "fuzz" };
-	struct assume assume = { 0 };
+	struct assume assume = { .kvm.known = true, .vhost.known = true };
 	struct strbuf out autostr = STRBUF_INIT;
 	struct lab *lab = NULL;
 	struct plan *plan = NULL;

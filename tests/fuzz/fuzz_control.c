@@ -38,7 +38,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct diags diags = { 0 };
 	struct lab_options options = { .name = "fuzz" };
-	struct assume assume = { 0 };
+	struct assume assume = { .kvm.known = true, .vhost.known = true };
 	struct lab *lab = NULL;
 	struct err err;
 	char path[32];

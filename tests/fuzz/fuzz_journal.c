@@ -7,7 +7,7 @@
 void judge(const uint8_t *data, size_t size)
 {
 	struct arena arena = ARENA_NONE;
-	struct assume assume = { 0 };
+	struct assume assume = { .kvm.known = true, .vhost.known = true };
 	struct strbuf out autostr = STRBUF_INIT;
 	struct plan *plan;
 	struct err err;

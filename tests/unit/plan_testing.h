@@ -57,7 +57,7 @@ static void make(struct made *made)
 {
 	char path[] = "/tmp/tapnet-test-XXXXXX.yaml";
 	struct lab_options options = { .name = "every" };
-	struct assume assume = { 0 };
+	struct assume assume = { .kvm.known = true, .vhost.known = true };
 	struct err err = { 0 };
 	int fd = mkstemps(path, 5), r;
 

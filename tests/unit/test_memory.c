@@ -104,7 +104,7 @@ struct outcome {
 
 static void show(const struct plan *plan, struct strbuf *out)
 {
-	const struct assume assume = { 0 };
+	struct assume assume = { .kvm.known = true, .vhost.known = true };
 
 	plan_print(plan, &assume, out);
 	plan_encode(plan, out);
@@ -113,7 +113,7 @@ static void show(const struct plan *plan, struct strbuf *out)
 static struct outcome outcome_of(const char *path)
 {
 	const struct lab_options options = { .name = "test" };
-	const struct assume assume = { .kvm = true };
+	struct assume assume = { .kvm = { .known = true, .yes = true }, .vhost.known = true };
 	struct outcome outcome = { .words = STRBUF_INIT };
 	struct arena arena = ARENA_NONE;
 	struct diags diags = { 0 };

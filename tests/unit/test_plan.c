@@ -76,7 +76,7 @@ static void damaged(void **state)
 		struct plan *plan;
 		struct err err;
 		struct strbuf text autostr = STRBUF_INIT;
-		struct assume assume = { 0 };
+		struct assume assume = { .kvm.known = true, .vhost.known = true };
 		char old = x.text[i];
 
 		x.text[i] = (char)(old ^ (char)(1 + i % 255));
