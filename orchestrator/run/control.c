@@ -233,6 +233,7 @@ static bool do_down(struct loop *loop, struct client *client)
 		if (!answer(client, json_object_new_object()))
 			return false;
 		head->waiters[i] = take_fd(&client->fd); /* it stays open in the guardian's table */
+		journal_keep(loop->journal, 0, 0);
 		loop->stop = true;
 		return false;
 	}
@@ -304,6 +305,7 @@ bool control_message(struct loop *loop, struct client *client)
 		return true;
 	}
 	client->silent_ms = 0;
+	journal_mend(loop->journal, false);
 	data[n] = '\0';
 	tokener = json_tokener_new_ex(4);
 	request = tokener ? json_tokener_parse_ex(tokener, data, (int)n) : NULL;

@@ -146,16 +146,23 @@ static int down_alive(const struct labdir *dir, const struct journal *journal, s
 	return 0;
 }
 
-/* It lives, and has its plan in memory; only we cannot read it, to know whom to insist on. */
+/* It lives, and has its plan in memory; only we cannot read it, to know whom to wake and to insist on.
+ * Asked, it puts its journal back, where it can. */
 static int down_blind(const struct labdir *dir, struct strbuf *words, struct err *err)
 {
+	struct journal journal autojournal = JOURNAL_NONE;
 	struct err unread = *err;
 	autofd int fd = -1;
 	int r = ask(dir, &fd, err);
 
-	if (r == 0)
-		r = io_wait(fd, POLLIN, io_now_ms() + MARGIN_MS) > 0 ? read_status(fd, words)
-								     : -ETIMEDOUT;
+	if (r == 0 && journal_open(dir->fd, &journal, err) == 0)
+		r = wait_awake(&journal, fd, io_now_ms() + run_down_ms(journal.plan));
+	else if (r == 0)
+		r = io_wait(fd, POLLIN, io_now_ms() + MARGIN_MS);
+	if (r > 0)
+		r = read_status(fd, words);
+	else if (r == 0)
+		r = -ETIMEDOUT;
 	if (r < 0)
 		*err = unread;
 	return r < 0 ? err->code : r;

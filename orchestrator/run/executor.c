@@ -183,6 +183,7 @@ int executor_run(struct executor *executor, struct err *err)
 			r = starts_run(executor, i, &did, err);
 		else
 			r = apply_run(executor, i, err);
+		journal_keep(executor->journal, r < 0 ? 0 : i, r < 0 ? n : did);
 		if (r == 0 && executor->progress && executor->progress(executor, i + did) < 0)
 			r = err_set(err, -ECANCELED, "given up");
 		if (r == 0 && io_now_ms() > ctx->deadline)

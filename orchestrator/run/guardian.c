@@ -140,6 +140,7 @@ struct guardian {
 	int report;
 	struct journal journal;
 	int self, signals, watch;
+	int file;      /* the watch of the journal's file */
 	int64_t up_by; /* the worker has given the way up up by then */
 	bool asked;    /* to come down, by somebody who waits for it */
 	struct spawned worker;
@@ -173,6 +174,21 @@ static void forget_environment(void)
 	for (char **e = environ; e && *e; e++)
 		if (!str_starts(*e, "TAPNET_") && !str_starts(*e, "XDG_RUNTIME_DIR="))
 			memset(*e, 0, strlen(*e));
+}
+
+/* Without it a vanished run directory is noticed by `gc` only, and a journal that somebody cut short
+ * when it is needed. */
+static void watch(struct guardian *guardian)
+{
+	char path[LABDIR_PATH + 16];
+
+	guardian->watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (guardian->watch < 0)
+		return;
+	(void)inotify_add_watch(guardian->watch, guardian->dir.path,
+				IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF);
+	(void)snprintf(path, sizeof path, "%s/journal", guardian->dir.path);
+	guardian->file = inotify_add_watch(guardian->watch, path, IN_MODIFY);
 }
 
 static int guardian_prepare(struct guardian *guardian, struct err *err)
@@ -209,24 +225,39 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 		(struct spawn_mark){ .pid = getpid(), .start_time = spawn_start_time(getpid()) };
 	guardian->self = spawn_pidfd(getpid(), guardian->journal.head->guardian.start_time);
 	guardian->signals = signalfd(-1, &guardian->mask, SFD_CLOEXEC | SFD_NONBLOCK);
-	guardian->watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (guardian->self < 0 || guardian->signals < 0)
 		return err_sys(err, -errno, "cannot prepare the guardian");
-	if (guardian->watch >= 0) /* without it a vanished run directory is noticed by `gc` only */
-		(void)inotify_add_watch(guardian->watch, dir->path,
-					IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF);
+	watch(guardian);
+	r = journal_copy(&guardian->journal, err);
+	if (r < 0)
+		return r;
+	journal_guard(&guardian->journal);
 	r = teardown_ctx(&guardian->ctx, &guardian->journal, dir->path, dir->fd, true, err);
 	return r < 0 ? r : reserve_fds(request->plan, err);
+}
+
+/* Has somebody written to the journal's file? Nobody may: it is mapped. */
+static bool file_touched(const struct guardian *guardian)
+{
+	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool touched = false;
+	ssize_t n;
+
+	while ((n = read(guardian->watch, events, sizeof events)) > 0)
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *event = (const void *)(events + at);
+
+			touched = touched || event->wd == guardian->file;
+			at += (ssize_t)(sizeof *event + event->len);
+		}
+	return touched;
 }
 
 /* The journal's file is gone, or nobody finds it any more: a login manager removed the run directory. */
 static bool run_dir_gone(const struct guardian *guardian)
 {
-	char events[4096];
 	struct stat ours, there;
 
-	while (read(guardian->watch, events, sizeof events) > 0)
-		;
 	return !labdir_in_place(&guardian->dir) || fstat(guardian->journal.fd, &ours) < 0 ||
 	       fstatat(guardian->dir.fd, "journal", &there, 0) < 0 || ours.st_ino != there.st_ino;
 }
@@ -241,13 +272,15 @@ static bool given_up(const struct guardian *guardian, const struct pollfd *calle
 }
 
 static bool told_to_stop(struct guardian *guardian, const struct pollfd *signals,
-			 const struct pollfd *watch)
+			 const struct pollfd *watched)
 {
 	struct signalfd_siginfo info;
 	bool told = signals->revents && read(guardian->signals, &info, sizeof info) > 0;
 
 	guardian->asked |= told;
-	return told || (watch->revents && run_dir_gone(guardian));
+	if (watched->revents && file_touched(guardian))
+		journal_mend(&guardian->journal, true);
+	return told || (watched->revents && run_dir_gone(guardian));
 }
 
 static void kill_worker(struct guardian *guardian)
@@ -329,9 +362,11 @@ void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bo
 {
 	struct teardown_result result;
 	struct strbuf words autostr = STRBUF_INIT;
-	int report = journal->head->report;
+	int report;
 	struct err err;
 
+	journal_mend(journal, false);
+	report = journal->head->report;
 	teardown_run(ctx, journal, asked || awaited(journal->head), &result);
 	if (awaited(journal->head))
 		teardown_told(ctx);
@@ -426,7 +461,7 @@ int run_up(const struct up_request *request, const struct labdir *dir, int *ret_
 {
 	autofd int mine = -1, theirs = -1;
 	struct guardian guardian = {
-		.request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1
+		.request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1, .file = -1
 	};
 	struct spawned spawned = SPAWNED_NONE;
 	int pair[2], r;

@@ -208,6 +208,8 @@ void journal_close(struct journal *journal)
 {
 	if (journal->head)
 		(void)munmap(journal->head, journal->size);
+	if (journal->copy)
+		(void)munmap(journal->copy, journal->size);
 	fd_closep(&journal->fd);
 	arena_free(&journal->arena);
 	*journal = JOURNAL_NONE;

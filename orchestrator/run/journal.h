@@ -55,6 +55,8 @@ struct journal {
 	size_t size;
 	struct journal_head *head; /* the mapping; NULL: none */
 	struct slot *slots;
+	struct journal_head *copy; /* keep.c: what a living lab knows of it; NULL: none */
+	bool apart;		   /* the copy lies over the mapping: the file is lost */
 	struct journal_meta meta;
 	struct plan *plan;
 	struct arena arena;
@@ -70,6 +72,17 @@ int journal_create(int dir_fd, const struct journal_meta *meta, struct plan *pla
 int journal_open(int dir_fd, struct journal *ret_journal, struct err *err);
 void journal_close(struct journal *journal);
 #define autojournal __attribute__((cleanup(journal_close)))
+
+/* ---- keep.c: a living lab's, whatever is done to the file */
+
+/* Makes the copy, before there is a worker. */
+int journal_copy(struct journal *journal, struct err *err);
+/* Takes SIGBUS, by which the kernel tells who uses a page that is no more: in either process. */
+void journal_guard(struct journal *journal);
+/* These slots, and the head, are as they are to be. */
+void journal_keep(struct journal *journal, uint32_t first, uint32_t n);
+/* Puts the file back if it was cut short; touched: if it differs anywhere. */
+void journal_mend(struct journal *journal, bool touched);
 
 /* Do two labs come from the same plan, file folder included? */
 bool journal_same(const struct journal *journal, const struct journal_meta *meta,

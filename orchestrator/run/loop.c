@@ -224,6 +224,7 @@ static void start_again(struct loop *loop, struct proc *proc)
 
 	if (r == 0)
 		loop_watch(loop, proc);
+	journal_keep(loop->journal, proc->step, 1);
 	control_restarted(loop, proc, r < 0 ? &err : NULL);
 }
 

@@ -59,6 +59,7 @@ static int worker_prepare(struct worker *worker, struct ctx *ctx, struct loop *l
 
 	(void)prctl(PR_SET_NAME, "tapnet-work");
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	journal_guard(worker->journal);
 	worker->journal->head->worker =
 		(struct spawn_mark){ .pid = getpid(), .start_time = spawn_start_time(getpid()) };
 	r = teardown_ctx(ctx, worker->journal, worker->dir->path, worker->dir->fd, true, err);
@@ -86,6 +87,7 @@ static void worker_ready(struct worker *worker, struct loop *loop)
 
 	if (!stays) /* before it is told: its end is not our caller's giving up */
 		worker->journal->head->report = -1;
+	journal_keep(worker->journal, 0, 0);
 	report_send(loop->caller, REPORT_READY, 0, NULL, 0);
 	if (!stays)
 		loop_leave_caller(loop);

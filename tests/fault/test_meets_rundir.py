@@ -1,7 +1,9 @@
 # test_meets_rundir.py - run directories as users have them: full or read-only, before and at rest; on a
-# disk; removed under a running lab. Journals that cannot be read: test_journal.py.
+# disk; removed under a running lab, or the journal in it cut short. Journals of the dead that cannot be
+# read: test_journal.py.
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -196,15 +198,90 @@ def test_removed_under_a_running_lab(make, snapshot, what):
     assert not faultlab.settle(before, snapshot)
 
 
-def test_truncated_in_place_under_a_running_lab(make, snapshot):
-    """Whoever reads what is no more is killed by SIGBUS: the kernel cleans up, `down` says what it cannot know."""
+def journal_of(made):
+    return f"{BASE}/{made.name}/journal"
+
+
+def overwrite(path, size):
+    """All of it, to its size: no length tells."""
+    with open(path, "r+b") as journal:
+        journal.write(os.urandom(size))
+
+
+CUT = {
+    "empty": lambda path, size: os.truncate(path, 0),
+    "in the head": lambda path, size: os.truncate(path, 100),
+    "in the plan": lambda path, size: os.truncate(path, 500),
+    "in the slots": lambda path, size: os.truncate(path, size - 64),
+    "another's": lambda path, size: shutil.copyfile("/bin/sh", path),
+    "noise": overwrite,
+}
+
+
+@pytest.mark.parametrize("end, how", [("down", how) for how in CUT] + [
+    (end, how) for end in ("worker", "guardian", "both", "guardian suspended") for how in ("empty", "in the head")])
+def test_journal_cut_short_under_a_running_lab(make, snapshot, how, end):
+    """It is put back from memory: the lab goes on, and comes down with all its hooks, whoever is left."""
     made = make()
     before = snapshot()
     made.up()
-    os.truncate(f"{BASE}/{made.name}/journal", 0)
-    said = made.down(status=6, timeout=20).stderr
-    assert "truncated" in said and f"rm -r {BASE}/{made.name}" in said, said
-    faultlab.wait("all are gone", lambda: not faultlab.pids("tapnet-guard")
-                  and not faultlab.pids("tapnet-work") and not faultlab.pids("sleep"))
-    shutil.rmtree(f"{BASE}/{made.name}")
-    assert not faultlab.settle(before, snapshot)
+    if end == "guardian suspended":  # then the worker finds out
+        os.kill(faultlab.one("tapnet-guard"), signal.SIGSTOP)
+    size = os.stat(journal_of(made)).st_size
+    CUT[how](journal_of(made), size)
+    if end in ("worker", "guardian", "both"):
+        faultlab.wait("it is as long again", lambda: os.stat(journal_of(made)).st_size == size)
+        assert made.verb("status", "--check").stdout.endswith("no problems\n")
+        assert made.exec("r1", "echo", "well").stdout == "well\n"
+        made.verb("restart", "g1")
+        victims = faultlab.kill_who(end)
+        faultlab.wait("killed", lambda: all(map(faultlab.gone, victims)))
+        if end == "both":
+            assert not faultlab.gc(made)
+        faultlab.wait("it is gone", lambda: not made.is_there())
+    else:
+        made.down()
+    check(made, before, snapshot)
+
+
+@pytest.mark.parametrize("how", ("empty", "in the head", "in the slots"))
+def test_journal_cut_short_where_it_cannot_be_put_back(base, make, snapshot, how):
+    """The disk is full: guardian and worker go on with what they have in memory."""
+    base("-t", "tmpfs", "-o", "mode=0700,size=256k", "tmpfs")
+    made = make(LAB + "  n${i}: {for: {i: 1-99}, interfaces: {eth0: lan}}\n")
+    before = snapshot()
+    made.up()
+    guardian = faultlab.one("tapnet-guard")
+    os.kill(guardian, signal.SIGSTOP)  # or it is quicker than the disk is full
+    size = os.stat(journal_of(made)).st_size
+    assert size > 8192
+    CUT[how](journal_of(made), size)
+    fill()
+    os.kill(guardian, signal.SIGCONT)
+    made.down()
+    os.unlink(f"{BASE}/ballast")
+    check(made, before, snapshot)
+
+
+def test_journal_cut_short_time_and_again(make, snapshot):
+    made = make()
+    before = snapshot()
+    made.up()
+    for _ in range(20):
+        os.truncate(journal_of(made), 0)
+        assert made.exec("r1", "echo", "well").stdout == "well\n"
+    made.down()
+    check(made, before, snapshot)
+
+
+def test_journal_cut_short_on_the_way_up(make, snapshot):
+    """During its exec; an up hook before it has its down hook."""
+    made = make(LAB.replace("exec: echo hello", "exec: [touch inside, sleep 1000]"))
+    before = snapshot()
+    with faultlab.start(made, "up", made.file) as up:
+        faultlab.wait("it is at its exec", (made.file.parent / "inside").exists, reap=False)
+        os.truncate(journal_of(made), 100)
+        up.send_signal(signal.SIGINT)
+        assert up.wait(15) == 5
+    shutil.rmtree(f"{BASE}/{made.name}.failed", ignore_errors=True)
+    check(made, before, snapshot)
