@@ -16,7 +16,7 @@ enum proc_state { PROC_IDLE, PROC_RUNNING, PROC_ENDED, PROC_BACKOFF };
 struct tap_kept { /* of a TAP that was handed to us */
 	uint32_t step;
 	struct mac mac;
-	bool persist;
+	bool persist, carrier;
 };
 
 struct proc {

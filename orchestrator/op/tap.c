@@ -229,13 +229,14 @@ static int tap_visit(const struct op_tap *tap, const struct tun_settings *set, s
 	return r < 0 ? r : tap_handoff(tap, err);
 }
 
-int tap_again(struct ctx *ctx, uint32_t i, bool persist, struct err *err)
+int tap_again(struct ctx *ctx, uint32_t i, bool persist, bool carrier, struct err *err)
 {
 	const struct op_tap *tap = ctx_step(ctx, i)->args;
 	char *object autofree = NULL;
 	struct tun_settings set;
 	int r = tap_settings(ctx, tap, &object, &set, err);
 
+	set.carrier_off = !carrier;
 	if (r == 0)
 		r = tap_new_vhost(tap, err);
 	if (r == 0 && tap->handoff == TAP_BY_FD)

@@ -6,7 +6,7 @@
 
 /* Makes the TAP of step i ready for a guest that is started once more: every queue attached as
  * planned, and what the last guest set put back. 0 or -errno. */
-int tap_again(struct ctx *ctx, uint32_t i, bool persist, struct err *err);
+int tap_again(struct ctx *ctx, uint32_t i, bool persist, bool carrier, struct err *err);
 /* Its guest has ended: nobody reads. 0 or -errno. */
 int tap_rest(const struct op_tap *tap, struct err *err);
 

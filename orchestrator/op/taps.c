@@ -54,7 +54,8 @@ int taps_note(struct ctx *ctx, struct proc *proc, struct err *err)
 		proc->kept = kept;
 		kept[n].step = (uint32_t)i;
 		if (tun_state(tap->fd, &state, err) < 0 ||
-		    tun_mac_of(tap->fd, &kept[n].mac, err) < 0)
+		    tun_mac_of(tap->fd, &kept[n].mac, err) < 0 ||
+		    tun_carrier_of(tap->fd, &kept[n].carrier, err) < 0)
 			return err->code;
 		kept[n].persist = (state.flags & IFF_PERSIST) != 0;
 		proc->n_kept = ++n;
@@ -93,7 +94,8 @@ int taps_ready(struct ctx *ctx, const struct proc *proc, struct err *err)
 		if (tap->handoff == TAP_BY_FD)
 			r = tap_clean(tap, kept ? &kept->mac : &tap->mac, err);
 		if (r == 0)
-			r = tap_again(ctx, (uint32_t)i, kept ? kept->persist : tap->persist, err);
+			r = tap_again(ctx, (uint32_t)i, kept ? kept->persist : tap->persist,
+				      kept ? kept->carrier : !tap->carrier_off, err);
 		if (r < 0)
 			return err_wrap(err, "%s", ctx_step(ctx, (uint32_t)i)->what);
 	}

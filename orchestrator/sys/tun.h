@@ -67,6 +67,9 @@ struct tun_adopted {
 int tun_adopt(int first_fd, unsigned queues, const int *shown, const struct tun_settings *set,
 	      struct tun_adopted *ret, struct strbuf *stale, struct err *err);
 
+/* Whether the cable of a TAP is in, wherever its device is. 0 or -errno. */
+int tun_carrier_of(int fd, bool *ret_in, struct err *err);
+
 /* /dev/net/tun, opened in the calling thread's namespace (where its device will be) at the fd
  * number `at`, attached to nothing: for programs that do that themselves. The fd or -errno. */
 int tun_open(int at, struct err *err);

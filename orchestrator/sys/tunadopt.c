@@ -169,6 +169,25 @@ static int device_check(const struct queue *queue, struct tun_adopted *ret, unsi
 	return r;
 }
 
+int tun_carrier_of(int fd, bool *ret_in, struct err *err)
+{
+	struct queue queue = { .fd = fd, .shown = fd };
+	struct arena arena;
+	struct nlr_link link;
+	unsigned offload;
+	int r = arena_init(&arena, (size_t)16 << 20, err);
+
+	if (r < 0)
+		return r;
+	r = tun_state(fd, &queue.state, err);
+	if (r == 0)
+		r = device_look(&queue, &arena, &link, &offload, err);
+	if (r == 0)
+		*ret_in = link.carrier;
+	arena_free(&arena);
+	return r;
+}
+
 static void stale_say(const struct queue *queues, unsigned n, unsigned offload,
 		      struct strbuf *stale)
 {

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -72,6 +73,23 @@ def test_t10_restarted_guest_gets_the_same_fds(lab, stale):
     states = said(made, "g", "STATE")
     assert [s["name"] for s in states] == ["stale0", "stale0"]
     assert states[0]["hdr"] == 10
+
+
+@pytest.mark.parametrize("plugged", (True, False))
+def test_t10_a_cable_that_was_out_stays_out(lab, stale, plugged):
+    """Over the guest's restart too, whose end pulls it; and one that was in comes back in."""
+    def carrier():
+        link, = json.loads(subprocess.run(["ip", "-j", "link", "show", "stale0"], capture_output=True,
+                                          check=True).stdout)
+        return "NO-CARRIER" not in link["flags"]
+    subprocess.run(["ip", "link", "set", "stale0", "up"], check=True)
+    c.number(stale[0], c.TUNSETCARRIER, plugged)
+    made = lab(tap_lab(f"{{fds: {stale}}}", node=False))
+    made.up(pass_fds=stale)
+    assert carrier() == plugged
+    for _ in range(2):
+        made.verb("restart", "g")
+        assert carrier() == plugged
 
 
 def test_t10_hooks_of_adopted_fds(lab, stale, tmp_path):
