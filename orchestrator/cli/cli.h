@@ -76,14 +76,16 @@ struct loaded {
 	struct lab *lab;
 	struct plan *plan;
 	struct assume assume;
-	uint32_t sum; /* of the file's bytes */
+	uint32_t sum; /* cli_sum() */
+	uid_t owner;  /* of the file */
 };
 
 struct load_options {
 	const char *file; /* NULL: lab.yaml */
 	struct lab_options lab;
 	struct assume assume;
-	bool files; /* what guests are to find (kernels, disks) must be there now */
+	bool files; /* what guests are to find (kernels, disks), and hooks, must be there now */
+	bool trust_hooks;
 };
 
 #define LAB_FILE "lab.yaml"
@@ -92,8 +94,9 @@ struct load_options {
 bool cli_assume(struct assume *assume, const char *text);
 /* Loads and plans; all errors told. 0, or the exit status. */
 int cli_load(const struct load_options *options, struct loaded *ret_loaded);
-/* The sum of a lab file's bytes, as the journal has it. */
-uint32_t cli_sum(const char *text, size_t len);
+/* The sum of a lab file's bytes, and of the presets beside it that its plan's nodes are of, as the
+ * journal has it. dir: its folder. */
+uint32_t cli_sum(const struct plan *plan, const char *dir, const char *text, size_t len);
 void loaded_free(struct loaded *loaded);
 #define autoloaded __attribute__((cleanup(loaded_free)))
 

@@ -10,7 +10,7 @@
 struct live_options {
 	struct load_options load;
 	int64_t timeout_ms, ttl_ms; /* 0: the default, none */
-	bool foreground, keep, replace, quiet, trust_hooks;
+	bool foreground, keep, replace, quiet;
 	bool apart; /* stdout is another's: what the lab says goes to stderr */
 };
 

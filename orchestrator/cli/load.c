@@ -2,9 +2,10 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -34,12 +35,36 @@ bool cli_assume(struct assume *assume, const char *text)
 	return false;
 }
 
-uint32_t cli_sum(const char *text, size_t len)
+static uint64_t sum_more(uint64_t h, const char *text, size_t len)
 {
-	uint64_t h = STR_HASH_INIT;
-
 	for (size_t i = 0; i < len; i++)
 		h = (h ^ (unsigned char)text[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+static bool kind_before(const struct plan *plan, int node)
+{
+	for (int i = 0; i < node; i++)
+		if (str_eq(plan->nodes[i].kind, plan->nodes[node].kind))
+			return true;
+	return false;
+}
+
+uint32_t cli_sum(const struct plan *plan, const char *dir, const char *text, size_t len)
+{
+	uint64_t h = sum_more(STR_HASH_INIT, text, len);
+
+	for (int i = 0; i < plan->n_nodes; i++) {
+		struct strbuf preset autostr = STRBUF_INIT;
+		char path[PATH_MAX];
+
+		if (!plan->nodes[i].guest || kind_before(plan, i) ||
+		    snprintf(path, sizeof path, "%s/" PRESETS_DIR "%s.yaml", dir,
+			     plan->nodes[i].kind) >= (int)sizeof path)
+			continue;
+		if (io_read_file(AT_FDCWD, path, PRESET_MAX, &preset) == 0)
+			h = sum_more(h, preset.text, preset.len);
+	}
 	return (uint32_t)(h ^ h >> 32);
 }
 
@@ -53,6 +78,25 @@ static int tell(const struct loaded *loaded)
 	if (out.failed)
 		(void)fputs("tapnet-lab: no memory to show what is wrong in the file\n", stderr);
 	return EXIT_INVALID;
+}
+
+/* Of this machine: what the lab is to find, and who could have written what root would run. */
+static int check_files(const struct load_options *options, struct loaded *loaded)
+{
+	struct hook_trust trust = { .judged = geteuid() == 0 && !options->trust_hooks };
+	const char *file = loaded->lab->file;
+	struct stat st;
+
+	if (stat(file, &st) == 0) {
+		trust.owner = loaded->owner = st.st_uid;
+		if (trust.judged && st.st_mode & S_IWOTH)
+			cli_complain(
+				"careful: everybody can write %s (mode %03o), and it says what "
+				"root runs: chmod o-w it",
+				file, st.st_mode & 0777);
+	}
+	(void)kind_check_files(loaded->lab, &loaded->diags);
+	return kind_check_hooks(loaded->lab, &trust, &loaded->diags);
 }
 
 int cli_load(const struct load_options *options, struct loaded *ret_loaded)
@@ -78,11 +122,14 @@ int cli_load(const struct load_options *options, struct loaded *ret_loaded)
 		return EXIT_INVALID;
 	}
 	loaded->assume = options->assume;
-	loaded->sum = cli_sum(loaded->diags.text, loaded->diags.text_len);
 	r = plan_make(&loaded->arena, loaded->lab, &loaded->assume, &loaded->diags, &loaded->plan);
 	if (r == 0 && options->files)
-		r = kind_check_files(loaded->lab, &loaded->diags);
-	return r < 0 ? tell(loaded) : 0;
+		r = check_files(options, loaded);
+	if (r < 0)
+		return tell(loaded);
+	loaded->sum =
+		cli_sum(loaded->plan, loaded->lab->dir, loaded->diags.text, loaded->diags.text_len);
+	return 0;
 }
 
 void loaded_free(struct loaded *loaded)

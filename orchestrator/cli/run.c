@@ -39,7 +39,7 @@ static bool run_options(struct args *args, struct live_options *options, const c
 		else if (o == RUN_TTL)
 			options->ttl_ms = args_duration(args);
 		else if (o == RUN_TRUST)
-			options->trust_hooks = true;
+			options->load.trust_hooks = true;
 		else if (o == RUN_ASSUME)
 			args->bad = !cli_assume(&options->load.assume, args->value);
 	}

@@ -52,12 +52,13 @@ const char *cli_state(const struct running *running, bool have_journal)
 	return state < COUNT(words) ? words[state] : "dead";
 }
 
-static bool file_changed(const struct journal_meta *meta)
+static bool file_changed(const struct journal *journal)
 {
 	struct strbuf text autostr = STRBUF_INIT;
+	const struct journal_meta *meta = &journal->meta;
 
 	return io_read_file(AT_FDCWD, meta->file, FILE_MAX, &text) < 0 ||
-	       cli_sum(text.text, text.len) != meta->file_sum;
+	       cli_sum(journal->plan, meta->dir, text.text, text.len) != meta->file_sum;
 }
 
 /* ---- for people */
@@ -354,7 +355,7 @@ static int show(const struct running *running, const struct view *view, bool jso
 		.state = view && view->state ? view->state : cli_state(running, true),
 		.user = uid,
 		.since_s = (int64_t)time(NULL) - meta->created,
-		.changed = file_changed(meta),
+		.changed = file_changed(&running->journal),
 	};
 
 	(void)snprintf(uid, sizeof uid, "user %u", meta->uid);

@@ -84,7 +84,6 @@ static const char *absolute(struct arena *arena, const struct loaded *loaded)
 static struct journal_meta meta_of(struct loaded *loaded, bool trust_hooks)
 {
 	struct rlimit files;
-	struct stat st;
 	struct journal_meta meta = {
 		.name = loaded->lab->name.s,
 		.file = absolute(&loaded->arena, loaded),
@@ -92,11 +91,10 @@ static struct journal_meta meta_of(struct loaded *loaded, bool trust_hooks)
 		.uid = getuid(),
 		.created = (uint32_t)time(NULL),
 		.file_sum = loaded->sum,
+		.owner_uid = loaded->owner,
 		.trust_hooks = trust_hooks,
 	};
 
-	if (stat(meta.file, &st) == 0)
-		meta.owner_uid = st.st_uid;
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		meta.nofile = files.rlim_cur < UINT32_MAX ? (uint32_t)files.rlim_cur : 0;
 	whitelist(&loaded->arena, &meta);
@@ -404,7 +402,7 @@ int live_start(const struct live_options *options, struct live *live)
 		return r;
 	live->request = (struct up_request){
 		.plan = live->loaded.plan,
-		.meta = meta_of(&live->loaded, options->trust_hooks),
+		.meta = meta_of(&live->loaded, options->load.trust_hooks),
 		.timeout_ms = options->timeout_ms ? options->timeout_ms : UP_TIMEOUT_MS,
 		.ttl_ms = options->ttl_ms,
 		.keep = options->keep,
@@ -540,7 +538,7 @@ static int up_options(struct args *args, struct live_options *options)
 			options->quiet = true;
 			break;
 		case UP_TRUST:
-			options->trust_hooks = true;
+			options->load.trust_hooks = true;
 			break;
 		case UP_ASSUME:
 			args->bad = !cli_assume(&options->load.assume, args->value);

@@ -2,6 +2,8 @@
 #ifndef TAPNET_KIND_KIND_H
 #define TAPNET_KIND_KIND_H
 
+#include <sys/types.h>
+
 #include "kind/planner.h"
 
 /* A kind of node. Those of guests build the command. */
@@ -27,6 +29,8 @@ static inline const struct kind *kind_of(const struct node *node)
 	return (const struct kind *)(const void *)node->kind;
 }
 
+#define PRESETS_DIR "presets/" /* beside the lab: those of its own, each KIND.yaml */
+#define PRESET_MAX  ((size_t)64 << 10)
 /* preset.c: kernels, disks and the like that are not there: errors at their places. 0 or -EINVAL. */
 int kind_check_files(const struct lab *lab, struct diags *diags);
 /* The i-th of the presets that are built in, and its program; false: there are no more. */
@@ -54,6 +58,15 @@ void kind_vlans(struct planner *planner, const struct port *port, const char *na
 void kind_subif(struct planner *planner, const struct dev *dev);
 /* netns.c: one batch a node */
 void kind_netns(struct planner *planner, struct planned_node *node);
+/* hook.c: hooks that cannot be executed, or that others could have written: errors at their places.
+ * 0 or -EINVAL. */
+struct hook_trust {
+	bool judged; /* it is root who would run what others could have written */
+	uid_t owner; /* of the lab file */
+};
+int kind_check_hooks(const struct lab *lab, const struct hook_trust *trust, struct diags *diags);
+/* The words of a hook that is a program, of whatever it is in the file. */
+struct command hook_words(struct arena *arena, const struct command *command);
 /* programs.c: hooks, cells, exec, services, guests, in the order of wait-for */
 void kind_lab_hooks(struct planner *planner);
 void kind_programs(struct planner *planner);

@@ -9,10 +9,8 @@
 #include "base/fd.h"
 #include "base/io.h"
 
-#define PRESET_MAX  ((size_t)64 << 10)
-#define NAME_CHARS  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-#define FILES_MAX   16
-#define PRESETS_DIR "presets/"
+#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+#define FILES_MAX  16
 
 /* ---- what a node of a preset can say */
 

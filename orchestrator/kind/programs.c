@@ -43,7 +43,7 @@ static uint32_t hook_fds(const struct hook *hook, const struct dev *guest)
 }
 
 /* A string of plain words, of which the first is a path, is a program's and needs no shell. */
-static struct command hook_words(struct planner *planner, const struct command *command)
+struct command hook_words(struct arena *arena, const struct command *command)
 {
 	struct command out = { .pos = command->pos };
 	char *rest, *word;
@@ -51,11 +51,11 @@ static struct command hook_words(struct planner *planner, const struct command *
 
 	if (!command->shell || strpbrk(command->argv[2].s, "\n|&;<>()$`\\\"'*?[#~=%!{}"))
 		return *command;
-	word = strtok_r(arena_strdup(planner->arena, command->argv[2].s), " \t", &rest);
+	word = strtok_r(arena_strdup(arena, command->argv[2].s), " \t", &rest);
 	if (!word || !strchr(word, '/'))
 		return *command;
 	for (; word; word = strtok_r(NULL, " \t", &rest))
-		*ARENA_PUSH(planner->arena, out.argv, out.argc, cap) =
+		*ARENA_PUSH(arena, out.argv, out.argc, cap) =
 			(struct text){ .s = word, .pos = command->argv[2].pos };
 	return out;
 }
@@ -66,7 +66,7 @@ static struct command hook_command(struct planner *planner, const struct command
 				   const char *ifname)
 {
 	struct text word = { .s = ifname, .pos = command->pos };
-	struct command out = hook_words(planner, command);
+	struct command out = hook_words(planner->arena, command);
 	int at = 1;
 
 	if (command->shell && !out.shell && out.argc > 1)
@@ -114,7 +114,7 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 		env[n++] = arena_printf(arena, "TAPNET_FDS=%s", arena_text(arena, &fds));
 		command = hook_command(planner, &hook->command, ifname);
 	} else {
-		command = hook_words(planner, &hook->command);
+		command = hook_words(planner->arena, &hook->command);
 	}
 	program = late_program(planner, owner->node, &command, &hook->env, env);
 	program.user = hook->user.s;

@@ -42,7 +42,7 @@ struct journal_meta {
 	const char *name, *file, *dir; /* the lab file's path and folder, absolute */
 	uint32_t uid;
 	uint32_t created;   /* seconds since 1970 */
-	uint32_t file_sum;  /* of the file's bytes, to tell a changed file */
+	uint32_t file_sum;  /* of the file's bytes and its presets', to tell a change */
 	uint32_t owner_uid; /* of the lab file */
 	bool trust_hooks;
 	uint32_t nofile;  /* the caller's soft limit on open files */

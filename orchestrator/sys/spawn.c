@@ -137,6 +137,10 @@ int child_failed(struct spawned *spawned, const struct child_report *report, str
 	fd_closep(&spawned->report);
 	*spawned = SPAWNED_NONE;
 	spawned->unexecuted = report->step == CHILD_EXEC || report->step == CHILD_INTERPRETER;
+	if (report->step == CHILD_EXEC && report->code == -ENOEXEC)
+		return err_set(err, -ENOEXEC,
+			       "%s: %s (a script begins with #! and its interpreter)",
+			       child_step_words(CHILD_EXEC), strerror(ENOEXEC));
 	return err_sys(err, report->code, "%s", child_step_words(report->step));
 }
 

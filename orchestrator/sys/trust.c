@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,4 +153,76 @@ void trust_close(struct trusted *trusted)
 {
 	fd_closep(&trusted->file.fd);
 	trusted->file.path = NULL;
+}
+
+/* ---- before anything is made */
+
+/* A script's first line, of which n bytes are known. */
+static int look_interpreter(char *line, size_t n, struct err *err)
+{
+	const char *name = line + 2 + strspn(line + 2, " \t");
+	size_t len = strcspn(name, " \t\n");
+
+	line[n] = '\0';
+	if (!len)
+		return err_set(err, -ENOEXEC,
+			       "could not start: its first line names no interpreter");
+	if (*name != '/' || name + len >= line + n) /* longer than what was read */
+		return 0;
+	line[name - line + (ptrdiff_t)len] = '\0';
+	if (access(name, X_OK) == 0)
+		return 0;
+	return err_set(err, -ENOEXEC,
+		       "could not start: the interpreter that its first line names, \"%s\": %s",
+		       name, strerror(errno));
+}
+
+/* What is no text may be what the kernel was told to hand to an interpreter. */
+static int look_format(int fd, struct err *err)
+{
+	char start[PATH_MAX];
+	ssize_t n = pread(fd, start, sizeof start - 1, 0);
+
+	if (n < 0)
+		return err_sys(err, -errno, "could not start");
+	start[n] = '\0';
+	if (str_starts(start, "#!"))
+		return look_interpreter(start, (size_t)n, err);
+	if (n && (start[0] == 0x7f || memchr(start, '\0', (size_t)n)))
+		return 0;
+	return err_set(err, -ENOEXEC,
+		       "could not start: %s (a script begins with #! and its interpreter)",
+		       strerror(ENOEXEC));
+}
+
+static int look_open(const char *path, struct err *err)
+{
+	autofd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "could not start");
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, -EACCES, "could not start: it is not a file");
+	if (!(st.st_mode & 0111))
+		return err_set(err, -EACCES, "could not start: %s (its mode is %03o: chmod +x it)",
+			       strerror(EACCES), st.st_mode & 0777);
+	if (access(path, X_OK) < 0)
+		return err_sys(err, -errno, "could not start");
+	return look_format(fd, err);
+}
+
+int trust_look(const char *dir, const char *path, bool judged, uid_t owner, struct err *err)
+{
+	struct trusted file autotrusted = TRUSTED_NONE;
+	char *whole autofree = NULL;
+	int r = judged ? trust_open(dir, path, owner, &file, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (asprintf(&whole, "%s/%s", *path == '/' ? "" : dir, path) < 0) {
+		whole = NULL;
+		return err_sys(err, -ENOMEM, "could not start");
+	}
+	return look_open(whole, err);
 }

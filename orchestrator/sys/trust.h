@@ -3,6 +3,7 @@
 #define TAPNET_SYS_TRUST_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -20,6 +21,10 @@ struct trusted {
  * it. 0; -EPERM with err saying who could write what; -errno when it cannot be opened. */
 int trust_open(const char *dir, const char *path, uid_t owner, struct trusted *ret,
 	       struct err *err);
+/* Can dir/path be executed at all: is it a regular file with leave to, a program, or a script whose
+ * interpreter is there? judged: as trust_open() does, too. 0; -ENOENT when there is none, -EPERM as
+ * above, or another -errno; err says what. Who could only know by executing it says 0. */
+int trust_look(const char *dir, const char *path, bool judged, uid_t owner, struct err *err);
 void trust_close(struct trusted *trusted);
 #define autotrusted __attribute__((cleanup(trust_close)))
 

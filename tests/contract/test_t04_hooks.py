@@ -211,6 +211,15 @@ def fails(made, hook, words):
     return up.stderr
 
 
+def refused(made, hook, words):
+    """Before anything is made, since it is known by then."""
+    said = made.up(status=2).stderr
+    column = ONE.splitlines()[3].index("HOOK") + 1
+    at = re.search(rf'^{re.escape(str(made.file))}:4:(\d+): error: up hook "{re.escape(hook)}": could not start: {words}', said)
+    assert at and column <= int(at[1]) <= column + 1, said
+    assert not made.is_there()
+
+
 @pytest.mark.parametrize("hook, words", (
     ("exit 3", "exited with 3"),
     ("kill -TERM $$", "killed by SIGTERM"),
@@ -223,19 +232,20 @@ def test_t04_status_in_words(lab, hook, words):
 
 
 def test_t04_no_such_script(lab):
-    fails(lab(ONE.replace("HOOK", "./nothing")), "./nothing", ".*No such file or directory")
+    refused(lab(ONE.replace("HOOK", "./nothing")), "./nothing", "No such file or directory")
+    fails(lab(ONE.replace("HOOK", "'./nothing; true && ./nothing'")), "./nothing; true && ./nothing", "exited with 127")
 
 
 def test_t04_not_executable(lab):
     made = lab(ONE.replace("HOOK", "./hook"))
     faultlab.script(made.file.parent / "hook", HOOK).chmod(0o644)
-    fails(made, "./hook", ".*Permission denied")
+    refused(made, "./hook", "Permission denied")
 
 
 def test_t04_no_interpreter(lab):
     made = lab(ONE.replace("HOOK", "[./hook]"))
     faultlab.script(made.file.parent / "hook", "#!/nothing/like/this\n")
-    fails(made, "./hook", ".*No such file or directory")
+    refused(made, "./hook", ".*No such file or directory")
 
 
 def test_t04_timeout_kills_the_group(lab):

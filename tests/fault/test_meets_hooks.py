@@ -168,24 +168,80 @@ def test_hook_that_closes_its_fds(make, snapshot):
     assert not faultlab.settle(before, snapshot)
 
 
-NOT = {
-    "mode": (lambda path: path.chmod(0o644), "Permission denied"),
-    "missing": (Path.unlink, "No such file or directory"),
-    "interpreter": (lambda path: path.write_text("#!/none/such\n"), "interpreter"),
-    "format": (lambda path: path.write_bytes(b"\x7fELF nonsense"), "Exec format error"),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), "it is not a file"),
+NOT = {  # what is done to the file; words of `up`, and of the hook's own step
+    "mode": (lambda path: path.chmod(0o644), "Permission denied (its mode is 644: chmod +x it)", "Permission denied"),
+    "missing": (Path.unlink, "No such file or directory", "No such file or directory"),
+    "interpreter": (lambda path: path.write_text("#!/none/such -x\n"), 'names, "/none/such": No such file', "interpreter"),
+    "line ends": (lambda path: path.write_bytes(b"#!/bin/sh\r\nexit 0\r\n"), 'names, "/bin/sh\\x0d"', "interpreter"),
+    "no first line": (lambda path: path.write_text("exit 0\n"), "Exec format error (a script begins with #!", "Exec format error (a script begins with #!"),
+    "empty": (lambda path: path.write_text(""), "Exec format error (a script begins with #!", "Exec format error (a script begins with #!"),
+    "format": (lambda path: path.write_bytes(b"\x7fELF nonsense"), None, "Exec format error"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "it is not a file", "it is not a file"),
 }
+
+
+@pytest.mark.parametrize("which", ("up", "down"))
+@pytest.mark.parametrize("how", [how for how, (_, words, _) in NOT.items() if words])
+def test_hook_that_cannot_be_executed_is_told_before_anything_is_made(make, lab, fault_bin, snapshot, how, which):
+    """At its place in the file, as all else that is wrong there; nothing was run. (A down hook that is
+    not there may be what its up hook writes.)"""
+    made = make(up="touch up-ran", down="exit 0")
+    before = snapshot()
+    spoil, words, _ = NOT[how]
+    made.file.write_text(made.file.read_text().replace("hooks: {up: ./log, down: ./log}", "hooks: {down: ./log}"))
+    if how == "missing" and which == "down":
+        made.file.write_text(made.file.read_text().replace("up: {command: [./up], timeout: 400ms}, ", ""))
+    spoil(made.file.parent / which)
+    said = made.up(status=2).stderr
+    for line in (4, 5):
+        assert f"{made.file}:{line}:" in said, said
+    assert said.count(f'error: {which} hook "./{which}": could not start: ') == 2 and words in said, said
+    assert said.endswith("2 errors; nothing was made\n"), said
+    assert not made.is_there() and not (made.file.parent / "up-ran").exists()
+    assert snapshot() == before
+
+
+def test_hook_that_another_writes(lab, fault_bin):
+    """What is not there yet may come: from the lab's up hook, and a down hook from its up hook."""
+    made = lab("hooks: {up: ./log, down: ./undo}\nnodes: {r1: {hooks: {up: ./made, down: ./made}}}\n", fault_bin)
+    faultlab.script(made.file.parent / "log", "#!/bin/sh\nfor f in undo made; do\n"
+                    "printf '#!/bin/sh\\necho '$f' >> ran\\n' > $f; chmod +x $f; done\n")
+    made.up()
+    made.down()
+    assert (made.file.parent / "ran").read_text().split() == ["made", "made", "undo"]
+
+
+def test_hook_in_a_folder_without_programs(make, snapshot):
+    """Its filesystem is mounted noexec."""
+    made = make(up="exit 0")
+    folder = made.file.parent / "mounted"
+    folder.mkdir()
+    faultlab.subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", folder], check=True)
+    try:
+        faultlab.script(folder / "up", "#!/bin/sh\n")
+        made.file.write_text(made.file.read_text().replace("[./up]", "[./mounted/up]"))
+        said = made.up(status=2).stderr
+        assert 'up hook "./mounted/up": could not start: Permission denied' in said, said
+    finally:
+        faultlab.subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize("how", NOT)
 def test_hook_that_is_not_executable(make, snapshot, how):
+    """By the time of its step: the lab's own hook spoils it."""
     made = make(up="exit 0", down="exit 0")
     before = snapshot()
-    spoil, words = NOT[how]
-    spoil(made.file.parent / "up")
+    spoil, _, words = NOT[how]
+    faultlab.script(made.file.parent / "log", faultlab.HOOK + "[ $TAPNET_EVENT = down ] || mv spoilt up\n")
+    spoilt = faultlab.script(made.file.parent / "spoilt", "#!/bin/sh\n")
+    spoil(spoilt)
+    if not spoilt.exists() or spoilt.is_dir():
+        faultlab.script(made.file.parent / "log", faultlab.HOOK + "[ $TAPNET_EVENT = down ] || { rm up; " + (
+            "mkdir up; }\n" if spoilt.exists() else "}\n"))
     said = made.up(status=5).stderr
     assert 'r1:eth0: up hook "./up": could not start' in said and words in said, said
     assert f"{made.file}:4:" in said and not made.is_there(), said
+    assert not faultlab.unpaired(faultlab.hook_lines(made))
     assert not faultlab.settle(before, snapshot)
 
 
@@ -194,7 +250,7 @@ def test_down_hook_that_is_not_executable_any_more(make, snapshot, how):
     made = make(up="exit 0", down="exit 0")
     before = snapshot()
     made.up()
-    spoil, words = NOT[how]
+    spoil, _, words = NOT[how]
     spoil(made.file.parent / "down")
     said = made.down(status=6).stderr
     assert 'r1:eth0: down hook "./down": could not start' in said and words in said, said

@@ -26,9 +26,9 @@ def ran(made):
 
 
 def refused(made, *words):
-    """At its place in the file, everything undone, and nothing of the hooks was run."""
-    said = made.up(status=5).stderr
-    assert f"{made.file}:1:" in said and 'hook "./hook"' in said, said
+    """At its place in the file, before anything is made."""
+    said = made.up(status=2).stderr
+    assert f"{made.file}:1:" in said and 'hook "./hook"' in said and "nothing was made" in said, said
     for word in words + ("--trust-hooks",):
         assert word in said, said
     assert not made.is_there() and not ran(made)
@@ -113,7 +113,8 @@ def test_a_fifo_does_not_hang(made):
     hook.unlink()
     os.mkfifo(hook, 0o755)
     began = time.monotonic()
-    assert "it is not a file" in made.up(status=5).stderr
+    assert "it is not a file" in made.up(status=2).stderr
+    assert "it is not a file" in made.up("--trust-hooks", status=2).stderr
     assert time.monotonic() - began < 5
 
 
@@ -122,6 +123,18 @@ def test_down_hook_is_judged_before_its_up_hook_runs(lab):
     faultlab.script(made.file.parent / "fine", HOOK)
     faultlab.script(made.file.parent / "hook", HOOK).chmod(0o777)
     refused(made, "written by others")
+
+
+@pytest.mark.parametrize("which", ("up", "down"))
+def test_judged_again_at_its_step(lab, which):
+    """What is fine when `up` begins, and others can write when its turn comes: it is not run, nor its
+    up hook, and all is undone."""
+    made = lab("hooks: {up: 'chmod 777 WHICH'}\nnodes: {r1: {hooks: {up: ./up, down: ./down}}}\n".replace("WHICH", which))
+    for name in ("up", "down"):
+        faultlab.script(made.file.parent / name, HOOK)
+    said = made.up(status=5).stderr
+    assert f'{which} hook "./{which}"' in said and "written by others (mode 777)" in said, said
+    assert f"{made.file}:2:" in said and not made.is_there() and not ran(made), said
 
 
 def test_down_hook_that_others_wrote_meanwhile(made):
@@ -141,6 +154,19 @@ def test_interface_and_node_hooks_too(lab):
         made = lab(text)
         faultlab.script(made.file.parent / "hook", HOOK).chmod(0o777)
         refused(made, "written by others")
+
+
+def test_a_lab_file_that_everybody_can_write_is_told(made):
+    """Not refused: root named it, and checkouts of CI are often so. What it names is judged."""
+    made.file.chmod(0o666)
+    said = made.up().stderr
+    assert "careful: everybody can write" in said and "(mode 666)" in said and "chmod o-w" in said, said
+    made.down()
+    assert "careful" not in made.up("--trust-hooks").stderr
+    made.down()
+    (made.file.parent / "hook").chmod(0o777)
+    (made.file.parent / "ran").unlink()
+    refused(made, "written by others")
 
 
 # --- how it is executed ---------------------------------------------------------------------------
