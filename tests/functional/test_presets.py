@@ -81,6 +81,30 @@ def test_own_runs(lab, tmp_path):
     assert made.verb("logs", "vm").stdout.split("\n")[:2] == ["it is vm", f"said by {made.name}"]
 
 
+def test_status_tells_that_it_changed(lab, tmp_path):
+    """As of the lab's file: edited, gone; or one that came, which `up` would take in place of ours."""
+    presets = tmp_path / "presets"
+    presets.mkdir()
+    (presets / "own.yaml").write_text("command: [sleep, '1000']\n")
+    made = lab("bridges: {lan: }\ndefaults: {node: {interfaces: {eth0: lan}}}\nnodes:\n"
+               "  a: {kind: guest, command: [sleep, '1000']}\n  b: {kind: own}\n  c: {kind: own}\n")
+
+    def changed():
+        text = made.verb("status").stdout
+        assert json.loads(made.verb("status", "--format", "json").stdout)["file_changed"] == ("changed since" in text)
+        return "changed since" in text
+    made.up()
+    assert not changed()
+    (presets / "other.yaml").write_text("command: 'false'\n")
+    assert not changed(), "none of its"
+    (presets / "own.yaml").write_text("command: [sleep, '2000']\n")
+    assert changed()
+    made.up("--replace")
+    assert not changed()
+    (presets / "own.yaml").unlink()
+    assert changed()
+
+
 def test_own_wins_over_ours(run, bin, tmp_path):
     path = write(tmp_path, node("qemu"), qemu="command: [./another, -m, '${memory-mib}']\n")
     assert argv(plan(run, bin, path)) == ["./another", "-m", "256"]

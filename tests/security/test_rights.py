@@ -212,6 +212,60 @@ def test_no_way_into_a_nodes_init(lab, user):
     assert len([line for line in said if line.startswith("closed")]) == 4, said
 
 
+LOOK_AT_OURS = """\
+#!/usr/bin/python3
+import os, signal, sys, time
+while not os.path.exists("pids"):
+    time.sleep(0.01)
+for pid in open("pids").read().split():
+    comm = open(f"/proc/{pid}/comm").read().strip()
+    for name in ("fd/1", "fd/64", "fdinfo/3", "mem", "exe", "cwd", "root", "ns/net", "environ", "auxv", "maps"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                if name == "environ" and b"hunter2" in file.read():
+                    print("open", comm, "secrets", flush=True)
+        except IsADirectoryError:
+            pass
+        except OSError:
+            continue
+        print("open", comm, name, flush=True)
+    if len(sys.argv) < 2:
+        try:
+            signal.pidfd_send_signal(os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY), 0)
+            print("open", comm, "signals", flush=True)
+        except OSError:
+            pass
+print("done", flush=True)
+if len(sys.argv) < 2:
+    time.sleep(1000)
+"""
+# Whoever has CAP_SYS_ADMIN may read these on newer kernels, of a process that is not dumpable too.
+ADMINS = ("environ", "auxv", "maps")
+
+
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_no_way_into_guardian_and_worker(lab, run, user):
+    """A guest has the host's /proc, and sees them there: their fds (every TAP and namespace), their memory
+    and the caller's environment are not for it, nor are they for it to signal."""
+    made = lab("bridges: {lan: }\nnodes: {g1: {kind: guest, user: USER, command: ./look, interfaces: {eth0: lan}}, "
+               "r1: {exec: 'true'}}\n".replace("USER", user))
+    made.file.parent.chmod(0o755)
+    look = faultlab.script(made.file.parent / "look", LOOK_AT_OURS)
+    made.up(env={"SECRET_TOKEN": "hunter2", "PATH": "/usr/bin:/bin"})
+    ours = [pid for comm in ("tapnet-guard", "tapnet-work", "tapnet-init") for pid in faultlab.pids(comm)]
+    assert len(ours) == 4
+    (made.file.parent / "new").write_text(" ".join(map(str, ours)))
+    (made.file.parent / "new").rename(made.file.parent / "pids")
+    faultlab.wait("it looked", lambda: "done" in made.verb("logs", "g1").stdout, reap=False)
+    said = [line.split() for line in made.verb("logs", "g1").stdout.splitlines() if line.startswith("open")]
+    may = [] if user != "root" else [*ADMINS, "signals"]  # its own init, that is
+    assert not [line for line in said if line[2] not in may or line[1:] in (["tapnet-guard", "signals"], [
+        "tapnet-work", "signals"])], said
+    seen = run([look, "once"], cwd=made.file.parent).stdout
+    for what in ("guard mem", "work fd/64", "work exe", "init root"):
+        assert f"open tapnet-{what}\n" in seen, "a test needs something to see"
+
+
 def test_a_nodes_init_is_never_executed(lab, run, bin, needs):
     """A fork: it is what the caller started, at no name that a node could have changed."""
     needs("strace")
