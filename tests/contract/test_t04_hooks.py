@@ -17,8 +17,7 @@ import faultlab
 from conftest import run_program
 
 # Tells in seen.json what it was given. The shell looks at the signals: python changes them.
-HOOK = """\
-#!/bin/sh
+HOOK = "#!/bin/sh\n" + """\
 SIGNALS=$(sed -n "/^Sig[BIC]/p" /proc/self/status | tr -s "\\n\\t" " ") exec PYTHON -I ./probe.py "$@"
 """.replace("PYTHON", sys.executable)
 PROBE = """\
