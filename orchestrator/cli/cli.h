@@ -97,6 +97,8 @@ int cli_load(const struct load_options *options, struct loaded *ret_loaded);
 /* The sum of a lab file's bytes, and of the presets beside it that its plan's nodes are of, as the
  * journal has it. dir: its folder. */
 uint32_t cli_sum(const struct plan *plan, const char *dir, const char *text, size_t len);
+/* A file that may be anything by now: a pipe would be waited for. 0 or -errno. */
+int cli_read(const char *path, size_t max, struct strbuf *text);
 void loaded_free(struct loaded *loaded);
 #define autoloaded __attribute__((cleanup(loaded_free)))
 

@@ -118,9 +118,11 @@ static int gc_one(const char *name, void *arg)
 	struct err err;
 	int *worst = arg, r;
 
-	if (labdir_open(name, false, &dir, &err) < 0 || labdir_alive(&dir))
+	r = labdir_open(name, false, &dir, &err);
+	if (r == -ENOENT || r == -ENOTDIR || (r == 0 && labdir_alive(&dir)))
 		return 0;
-	r = run_gc(&dir, &words, &problems, &err);
+	if (r == 0)
+		r = run_gc(&dir, &words, &problems, &err);
 	if (r < 0 && r != -ESTALE && r != -EBUSY) {
 		cli_complain("%s: %s", name, err.msg);
 		*worst = EXIT_LEFT;

@@ -35,6 +35,15 @@ bool cli_assume(struct assume *assume, const char *text)
 	return false;
 }
 
+int cli_read(const char *path, size_t max, struct strbuf *text)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? io_read_file(AT_FDCWD, path, max, text) : -EINVAL;
+}
+
 static uint64_t sum_more(uint64_t h, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
@@ -62,7 +71,7 @@ uint32_t cli_sum(const struct plan *plan, const char *dir, const char *text, siz
 		    snprintf(path, sizeof path, "%s/" PRESETS_DIR "%s.yaml", dir,
 			     plan->nodes[i].kind) >= (int)sizeof path)
 			continue;
-		if (io_read_file(AT_FDCWD, path, PRESET_MAX, &preset) == 0)
+		if (cli_read(path, PRESET_MAX, &preset) == 0)
 			h = sum_more(h, preset.text, preset.len);
 	}
 	return (uint32_t)(h ^ h >> 32);
@@ -173,10 +182,12 @@ bool cli_here(char name_out[64], bool up)
 	struct diags diags = { 0 };
 	struct lab_options options = { 0 };
 	struct lab *lab = NULL;
+	struct stat st;
 	struct err err;
 	bool found = false;
 
-	if (access(LAB_FILE, R_OK) < 0 || arena_init(&arena, 0, &err) < 0)
+	if (access(LAB_FILE, R_OK) < 0 || stat(LAB_FILE, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    arena_init(&arena, 0, &err) < 0)
 		return false;
 	if (lab_load(&arena, LAB_FILE, &options, &kinds, &diags, &lab, &err) == 0 &&
 	    (!up || is_up(lab->name.s))) {

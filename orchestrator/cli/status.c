@@ -57,7 +57,7 @@ static bool file_changed(const struct journal *journal)
 	struct strbuf text autostr = STRBUF_INIT;
 	const struct journal_meta *meta = &journal->meta;
 
-	return io_read_file(AT_FDCWD, meta->file, FILE_MAX, &text) < 0 ||
+	return cli_read(meta->file, FILE_MAX, &text) < 0 ||
 	       cli_sum(journal->plan, meta->dir, text.text, text.len) != meta->file_sum;
 }
 

@@ -1,6 +1,7 @@
 /* hook.c - hooks that are files, looked at before anything is made. Each is looked at again at its step:
  * by then it may be another. */
 #include <errno.h>
+#include <string.h>
 
 #include "kind/kind.h"
 #include "sys/trust.h"

@@ -29,7 +29,8 @@ static const struct rec exec_table[] = {
 static void exec_say(struct ctx *ctx, uint32_t i, off_t from)
 {
 	const struct op_exec *exec = ctx_step(ctx, i)->args;
-	autofd int fd = openat(ctx->run_fd, exec->log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	autofd int fd =
+		openat(ctx->run_fd, exec->log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	char *text autofree = malloc(SAY_MAX);
 	ssize_t n = fd >= 0 && text ? pread(fd, text, SAY_MAX, from) : -1;
 

@@ -161,8 +161,9 @@ static int file_apply(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_file *file = ctx_step(ctx, i)->args;
 	autofree char *text = program_expand(ctx, file->text);
-	autofd int fd = openat(ctx->run_fd, file->name,
-			       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	autofd int fd =
+		openat(ctx->run_fd, file->name,
+		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	int r = fd < 0 ? -errno : !text ? -ENOMEM : io_write_all(fd, text, strlen(text));
 
 	return r < 0 ? err_sys(err, r, "cannot write %s/%s", ctx->run, file->name) : 0;

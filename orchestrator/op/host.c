@@ -18,8 +18,9 @@ static int mounts_apply(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_mounts *mounts = ctx_step(ctx, i)->args;
 	char path[512];
-	autofd int fd = openat(ctx->run_fd, "hosts",
-			       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	autofd int fd =
+		openat(ctx->run_fd, "hosts",
+		       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
 	int r = fd < 0 ? -errno : io_write_all(fd, mounts->hosts, strlen(mounts->hosts));
 	int n = snprintf(path, sizeof path, "%s/hosts", ctx->run);
 

@@ -156,8 +156,8 @@ void program_free(struct started_program *program)
 
 int program_log(const struct ctx *ctx, const char *name, struct err *err)
 {
-	int fd = openat(ctx->run_fd, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-			0600);
+	int fd = openat(ctx->run_fd, name,
+			O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 
 	return fd < 0 ? err_sys(err, -errno, "cannot open the log %s/%s", ctx->run, name) : fd;
 }
@@ -179,7 +179,7 @@ void program_last_words(const struct ctx *ctx, const char *name, off_t from, str
 {
 	char text[4096];
 	struct strbuf out __attribute__((cleanup(strbuf_free))) = STRBUF_INIT;
-	autofd int fd = openat(ctx->run_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	autofd int fd = openat(ctx->run_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat st;
 	ssize_t n;
 	off_t at;

@@ -123,7 +123,8 @@ bool labdir_in_place(const struct labdir *dir)
 
 int labdir_lock(struct labdir *dir, struct err *err)
 {
-	autofd int fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	autofd int fd = openat(dir->fd, "lock",
+			       O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
 	struct flock lock = whole_file(F_WRLCK);
 	struct stat file, linked;
 
@@ -153,7 +154,7 @@ void labdir_unlock(struct labdir *dir)
 bool labdir_alive(const struct labdir *dir)
 {
 	/* To ask takes no right to write, and the filesystem may be read-only by now. */
-	autofd int fd = openat(dir->fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	autofd int fd = openat(dir->fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct flock lock = whole_file(F_WRLCK);
 
 	return fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;

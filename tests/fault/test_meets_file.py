@@ -19,6 +19,7 @@ CHANGES = {
     "spoilt": lambda made: made.file.write_text("nodes: [\n"),
     "unreadable": lambda made: (made.file.unlink(), made.file.mkdir()),
     "gone": lambda made: made.file.unlink(),
+    "a pipe": lambda made: (made.file.unlink(), os.mkfifo(made.file)),
 }
 
 
@@ -51,7 +52,7 @@ def test_file_changed_before_down(up, how, operand):
     check(made)
 
 
-@pytest.mark.parametrize("how", ("its name", "spoilt", "gone"))
+@pytest.mark.parametrize("how", ("its name", "spoilt", "gone", "a pipe"))
 def test_lab_yaml_changed_before_down(lab, fault_bin, how):
     """The file of the folder, without a word of which."""
     made, other = lab(LAB, fault_bin), lab("nodes: {r1: {}}\n", fault_bin)

@@ -2,6 +2,7 @@
 # could look into, is refused before anything is made.
 import os
 import stat
+import time
 
 import faultlab
 import pytest
@@ -64,7 +65,7 @@ def test_another_users(lab, base, of):
     for path in (base, base / made.name):
         path.chmod(0o700)
     os.chown(base if of == "base" else base / made.name, 12345, -1)
-    all_refuse(made, base, "belongs to user 12345", ("up", "status", "down"))
+    all_refuse(made, base, "belongs to user 12345", ("up", "status", "down", "gc"))
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o711, 0o1777])
@@ -73,6 +74,20 @@ def test_open_to_others(lab, base, mode):
     base.mkdir()
     base.chmod(mode)
     all_refuse(made, base, "chmod 700 it", ("up", "list"))
+
+
+@pytest.mark.parametrize("name", ("lock", "journal", "control", "hosts", "journal.new", "r1.log"))
+def test_pipes_in_it_are_not_waited_for(lab, base, name):
+    """In the place of its files: verbs end, whatever they make of it."""
+    made = lab("nodes: {r1: {exec: 'echo words', hooks: {up: 'true'}}}\n")
+    (base / made.name).mkdir(parents=True)
+    for path in (base, base / made.name):
+        path.chmod(0o700)
+    os.mkfifo(base / made.name / name)
+    for what in ("up", "status", "down", "gc"):
+        began = time.monotonic()
+        verb(made, base, what, None)
+        assert time.monotonic() - began < 20, what
 
 
 def test_links_in_it_are_not_followed(lab, base, tmp_path):
