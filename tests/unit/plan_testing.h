@@ -53,27 +53,31 @@ struct made {
 	struct plan *plan;
 };
 
-static void make(struct made *made)
+static void make_of(struct made *made, const char *text, struct assume *assume)
 {
 	char path[] = "/tmp/tapnet-test-XXXXXX.yaml";
 	struct lab_options options = { .name = "every" };
-	struct assume assume = { .kvm.known = true, .vhost.known = true };
 	struct err err = { 0 };
 	int fd = mkstemps(path, 5), r;
 
 	*made = (struct made){ 0 };
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, everything, strlen(everything)), (ssize_t)strlen(everything));
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	(void)close(fd);
 	assert_int_equal(arena_init(&made->arena, 0, &err), 0);
 	r = lab_load(&made->arena, path, &options, &kinds, &made->diags, &made->lab, &err);
 	if (r == 0)
-		r = plan_make(&made->arena, made->lab, &assume, &made->diags, &made->plan);
+		r = plan_make(&made->arena, made->lab, assume, &made->diags, &made->plan);
 	(void)unlink(path);
 	if (made->diags.n)
 		fail_msg("%d:%d: %s", made->diags.v[0].pos.line, made->diags.v[0].pos.col,
 			 made->diags.v[0].msg);
 	assert_int_equal(r, 0);
+}
+
+static void make(struct made *made)
+{
+	make_of(made, everything, &(struct assume){ .kvm.known = true, .vhost.known = true });
 }
 
 static struct step *step_of(const struct made *made, enum op_id op)

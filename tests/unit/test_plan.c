@@ -153,9 +153,51 @@ static void section3_disks_and_files_are_within_bounds(void **state)
 	arena_free(&made.arena);
 }
 
+/* What a guest's command is told of its interfaces, and of others'. */
+static void values(void **state)
+{
+	static const char lab[] =
+		"bridges: {lan: [10.0.0.0/24, 'fd00::/64']}\n"
+		"nodes:\n"
+		"  r: {interfaces: {eth0: {bridge: lan, mtu: 1400}}}\n"
+		"  g:\n"
+		"    kind: guest\n"
+		"    command: [cat, '${eth0.fd} ${eth0.fds} ${eth0.fds-comma} ${eth0.vhostfds}',\n"
+		"      '${eth0.queues} ${eth0.virtqueues} ${eth0.vectors} ${eth0.mtu} "
+		"${r:eth0.mtu}',\n"
+		"      '${eth0.ipv4} ${eth0.netmask} ${eth0.subnet} ${eth0.gateway} "
+		"${r:eth0.ipv4}',\n"
+		"      '${r:eth0.ipv6} ${r:eth0.ipv6-prefix} ${r:eth0.ifname} ${eth0.peer} "
+		"${r:eth0.peer}',\n"
+		"      '${eth1.fds} ${eth1.vhostfds} ${eth1.queues}']\n"
+		"    interfaces:\n"
+		"      eth0: {bridge: lan, tap: {queues: 2, vhost: require}}\n"
+		"      eth1: {tap: {fds: [20, 21], vhostfds: [22, 23]}}\n"
+		"      eth2: {tap: {helper: [prog, x]}}\n"
+		"    routes: default via r\n";
+	static const char *const due[] = { "cat",
+					   "3 3:4 3,4 8:9",
+					   "2 4 6 1500 1400",
+					   "10.0.0.2 255.255.255.0 10.0.0.0/24 10.0.0.1 10.0.0.1",
+					   "fd00::1 fd00::1/64 eth0 lan lan",
+					   "5:6 10:11 2" };
+	struct made made;
+	const struct op_proc *proc;
+
+	(void)state;
+	make_of(&made, lab,
+		&(struct assume){ .kvm.known = true, .vhost = { .known = true, .yes = true } });
+	proc = step_of(&made, OP_PROC)->args;
+	for (size_t i = 0; i < sizeof due / sizeof due[0]; i++)
+		assert_string_equal(proc->program.argv[i], due[i]);
+	assert_int_equal(proc->program.argc, sizeof due / sizeof due[0]);
+	arena_free(&made.arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(values),
 		cmocka_unit_test(section3_disks_and_files_are_within_bounds),
 		cmocka_unit_test(undo_or_dies),
 		cmocka_unit_test(same_bytes),
