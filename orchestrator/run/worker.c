@@ -14,6 +14,8 @@
 #include "run/run.h"
 #include "sys/ns.h"
 
+#define PROGRESS_MS 20 /* no eye sees more */
+
 static int worker_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
 {
 	return loop_wait(ctx->owner, fd, events,
@@ -35,14 +37,22 @@ static bool is_gone(int pidfd)
 static int worker_progress(struct executor *executor, uint32_t done)
 {
 	struct loop *loop = executor->owner;
+	int64_t now = io_now_ms();
 
-	if (io_wait(loop->caller, POLLIN, io_now_ms()) > 0) /* it never writes: it is gone */
+	if (loop->stop)
+		return -ECANCELED;
+	if (now == loop->looked_ms) /* steps take microseconds */
+		return 0;
+	loop->looked_ms = now;
+	if (io_wait(loop->caller, POLLIN, now) > 0) /* it never writes: it is gone */
 		return -ECANCELED;
 	if (is_gone(loop->guardian))
 		return -ECANCELED;
-	if (executor->ctx->n_procs || done % 64 == 0)
+	if (now >= loop->told_ms + PROGRESS_MS) {
+		loop->told_ms = now;
 		report_send(loop->caller, REPORT_PROGRESS, done, NULL, 0);
-	return loop->stop ? -ECANCELED : 0;
+	}
+	return 0;
 }
 
 static void worker_started(struct executor *executor, uint32_t step)

@@ -136,7 +136,7 @@ static int tun_settle(const struct tun_make *make, struct err *err)
 	if (make->mac)
 		r = tun_mac(fd, make->mac, err);
 	if (r == 0)
-		r = tunset_apply(fd, make->queues, set, err);
+		r = tunset_apply(fd, make->queues, set, true, err);
 	if (r == 0 && set->offload)
 		r = tunset_offload_proof(make->name, set->offload, err);
 	if (r == 0 && set->carrier_off)

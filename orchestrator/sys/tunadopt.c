@@ -245,5 +245,5 @@ int tun_adopt(int first_fd, unsigned queues, const int *shown, const struct tun_
 			r = err_sys(err, -errno, "fd %d: O_NONBLOCK", list[k].shown);
 	if (r == 0)
 		r = tunset_order(first_fd, queues, err);
-	return r < 0 ? r : tunset_apply(first_fd, queues, &wanted, err);
+	return r < 0 ? r : tunset_apply(first_fd, queues, &wanted, false, err);
 }

@@ -117,13 +117,13 @@ static int set_endian(int fd, const struct tun_settings *set, struct err *err)
 	return err->code;
 }
 
-static int set_numbers(int fd, const struct tun_settings *set, struct err *err)
+static int set_numbers(int fd, const struct tun_settings *set, bool fresh, struct err *err)
 {
 	int len = (int)tunset_header(set), sndbuf = set->sndbuf ? set->sndbuf : INT_MAX;
 
-	if (ioctl(fd, TUNSETVNETHDRSZ, &len) < 0)
+	if ((!fresh || len != TUN_HDR_LEN) && ioctl(fd, TUNSETVNETHDRSZ, &len) < 0)
 		return err_sys(err, -errno, "cannot set a vnet header of %d bytes", len);
-	if (ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0)
+	if ((!fresh || set->sndbuf) && ioctl(fd, TUNSETSNDBUF, &sndbuf) < 0)
 		return err_sys(err, -errno, "cannot set a send buffer of %d bytes", sndbuf);
 	if (set->owner >= 0 && ioctl(fd, TUNSETOWNER, set->owner) < 0)
 		return err_sys(err, -errno, "cannot give the TAP to user %lld",
@@ -161,21 +161,26 @@ int tunset_order(int first_fd, unsigned queues, struct err *err)
 	return r < 0 ? r : clear_filters(first_fd, err);
 }
 
-int tunset_apply(int first_fd, unsigned queues, const struct tun_settings *set, struct err *err)
+int tunset_apply(int first_fd, unsigned queues, const struct tun_settings *set, bool fresh,
+		 struct err *err)
 {
 	unsigned enabled = tunset_enabled(queues, set);
-	int r = set_steering(first_fd, set, err);
+	int r = 0;
 
-	if (r == 0)
+	if (!fresh || set->steering != TUN_AUTOMQ)
+		r = set_steering(first_fd, set, err);
+	if (r == 0 && (!fresh || tunset_endian(set) != TUN_NATIVE))
 		r = set_endian(first_fd, set, err);
 	if (r == 0)
-		r = set_numbers(first_fd, set, err);
-	if (r == 0)
+		r = set_numbers(first_fd, set, fresh, err);
+	if (r == 0 && (!fresh || set->offload))
 		r = tunset_offload(first_fd, set->offload, err);
 	for (unsigned k = queues; k-- > enabled && r == 0;)
 		r = tun_queue(first_fd + (int)k, false, err);
-	for (unsigned k = 0; k < queues && r == 0; k++)
-		r = check_queue(first_fd + (int)k, set, k >= enabled, err);
+	for (unsigned k = 0; k < queues && r == 0;
+	     k++) /* attached queues of one device tell the same */
+		if (!fresh || k == 0 || k >= enabled)
+			r = check_queue(first_fd + (int)k, set, k >= enabled, err);
 	return r;
 }
 
@@ -202,7 +207,7 @@ int tun_set(int first_fd, unsigned queues, const struct tun_settings *set, bool 
 	if (r == 0)
 		r = tun_carrier(first_fd, !set->carrier_off, err);
 	if (r == 0)
-		r = tunset_apply(first_fd, queues, &wanted, err);
+		r = tunset_apply(first_fd, queues, &wanted, false, err);
 	if (r == 0)
 		r = tunset_persist(first_fd, persist, err);
 	return r < 0 && *is.name ? err_wrap(err, "\"%s\"", is.name) : r;
