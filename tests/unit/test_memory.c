@@ -27,7 +27,7 @@
 
 static unsigned long allocations, nth, failed; /* nth: this one fails; 0: none */
 
-#define BEFORE_ASAN __attribute__((no_sanitize_address, no_sanitize_undefined))
+#define BEFORE_ASAN __attribute__((no_sanitize("address"), no_sanitize("undefined")))
 
 BEFORE_ASAN static void *next(const char *name)
 {
