@@ -1,4 +1,5 @@
-/* late.c - ${eth0.fd} and the like: what only the plan knows, filled into strings. */
+/* late.c - ${eth0.fd} and the like: what only the plan knows, filled into strings. That its interface
+ * is there, and that fds are told to their own guest alone, the loader has seen to (refs_late()). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,8 +89,7 @@ static bool late_gateway(const struct dev *dev, struct strbuf *out, const char *
 
 static bool late_fd(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	*ret_why = dev->handoff == HANDOFF_NAME ? "its device is handed over by name"
-						: "only a guest's interface has fds";
+	*ret_why = "its device is handed over by name";
 	if (dev->guest_fd < 0)
 		return false;
 	strbuf_printf(out, "%d", dev->guest_fd);
@@ -99,8 +99,7 @@ static bool late_fd(const struct dev *dev, struct strbuf *out, const char **ret_
 static bool late_fd_list(const struct dev *dev, const char *separator, struct strbuf *out,
 			 const char **ret_why)
 {
-	*ret_why = dev->handoff == HANDOFF_NAME ? "its device is handed over by name"
-						: "only a guest's interface has fds";
+	*ret_why = "its device is handed over by name";
 	if (dev->guest_fd < 0)
 		return false;
 	for (unsigned q = 0; q < dev->queues; q++)
@@ -118,29 +117,25 @@ static bool late_fds_comma(const struct dev *dev, struct strbuf *out, const char
 	return late_fd_list(dev, ",", out, ret_why);
 }
 
-static bool late_count(const struct dev *dev, unsigned times, unsigned plus, struct strbuf *out,
-		       const char **ret_why)
-{
-	*ret_why = "only a guest's interface has queues";
-	if (!dev->queues)
-		return false;
-	strbuf_printf(out, "%u", dev->queues * times + plus);
-	return true;
-}
-
 static bool late_queues(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	return late_count(dev, 1, 0, out, ret_why);
+	(void)ret_why;
+	strbuf_printf(out, "%u", dev->queues);
+	return true;
 }
 
 static bool late_virtqueues(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	return late_count(dev, 2, 0, out, ret_why);
+	(void)ret_why;
+	strbuf_printf(out, "%u", dev->queues * 2);
+	return true;
 }
 
 static bool late_vectors(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	return late_count(dev, 2, 2, out, ret_why);
+	(void)ret_why;
+	strbuf_printf(out, "%u", dev->queues * 2 + 2);
+	return true;
 }
 
 static bool late_mac(const struct dev *dev, struct strbuf *out, const char **ret_why)
@@ -177,9 +172,7 @@ static bool late_peer(const struct dev *dev, struct strbuf *out, const char **re
 
 static bool late_vhost(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	*ret_why = "only a guest's interface has vhost";
-	if (!dev->node->kind->guest)
-		return false;
+	(void)ret_why;
 	strbuf_puts(out, dev->vhost ? "on" : "off");
 	return true;
 }
@@ -198,9 +191,7 @@ static bool late_vhostfds(const struct dev *dev, struct strbuf *out, const char 
 
 static bool late_poll_us(const struct dev *dev, struct strbuf *out, const char **ret_why)
 {
-	*ret_why = "only a guest's interface has poll-us";
-	if (!dev->node->kind->guest)
-		return false;
+	(void)ret_why;
 	strbuf_printf(out, "%u", dev->vhost ? dev->iface->tap.poll_us : 0);
 	return true;
 }
@@ -249,64 +240,30 @@ bool late_value_of(const struct dev *dev, const char *name, struct strbuf *out,
 	for (size_t i = 0; i < LATE_COUNT; i++)
 		if (str_eq(late_table[i].name, name))
 			return late_table[i].value(dev, out, ret_why);
-	return false;
+	abort(); /* the loader takes these names only */
 }
 
-/* The device that "eth0" or "r1:eth0" means, or NULL with an error. own: fds may be told. */
-static struct dev *late_dev(struct planner *planner, const struct node *node, char *name,
-			    struct pos pos, bool *ret_own)
+/* The device that "eth0" or "r1:eth0" means. */
+static const struct dev *late_dev(const struct planner *planner, const struct node *node,
+				  const char *name)
 {
-	char *colon = strchr(name, ':');
-	const struct node *of = node;
-	struct iface *iface;
+	char *of = arena_strdup(planner->arena, name), *colon = strchr(of, ':');
 
 	if (colon) {
 		*colon = '\0';
-		of = lab_node(planner->lab, name);
-		if (!of) {
-			diag_add(planner->diags, pos, "no node \"%s\"", name);
-			return NULL;
-		}
+		node = lab_node(planner->lab, of);
 	}
-	*ret_own = of == node;
-	iface = of ? node_iface(of, colon ? colon + 1 : name) : NULL;
-	if (!iface)
-		diag_add(planner->diags, pos, "%s has no interface \"%s\"",
-			 of ? of->name : "the lab", colon ? colon + 1 : name);
-	return iface ? planner_dev(planner, iface) : NULL;
+	return planner_dev(planner, node_iface(node, colon ? colon + 1 : of));
 }
 
 static void late_one(struct planner *planner, const struct node *node, const char *name,
 		     struct pos pos, struct strbuf *out)
 {
-	char *dev_name = arena_strdup(planner->arena, name), *dot = strrchr(dev_name, '.');
-	const char *names[LATE_COUNT], *why = NULL, *near;
-	struct dev *dev;
-	bool own;
+	const char *dot = strrchr(name, '.'), *why = NULL;
+	const char *dev = arena_strndup(planner->arena, name, (size_t)(dot - name));
 
-	if (!dot) {
-		diag_add(planner->diags, pos, "nothing is called \"${%s}\"", name);
-		return;
-	}
-	*dot++ = '\0';
-	dev = late_dev(planner, node, dev_name, pos, &own);
-	if (!dev)
-		return;
-	for (size_t i = 0; i < LATE_COUNT; i++) {
-		names[i] = late_table[i].name;
-		if (!str_eq(names[i], dot))
-			continue;
-		if (!own && (str_starts(dot, "fd") || str_starts(dot, "vhost")))
-			diag_add(planner->diags, pos, "\"${%s}\": fds are a node's own", name);
-		else if (!late_table[i].value(dev, out, &why))
-			diag_add(planner->diags, pos, "\"${%s}\": %s", name, why);
-		return;
-	}
-	near = str_nearest(dot, names, LATE_COUNT);
-	diag_add(planner->diags, pos,
-		 near ? "\"${%s}\": an interface has no \"%s\" (did you mean \"%s\"?)"
-		      : "\"${%s}\": an interface has no \"%s\"%s",
-		 name, dot, near ? near : "");
+	if (!late_value_of(late_dev(planner, node, dev), dot + 1, out, &why))
+		diag_add(planner->diags, pos, "\"${%s}\": %s", name, why);
 }
 
 const char *late_fill(struct planner *planner, const struct node *node, const struct text *text)
@@ -321,9 +278,9 @@ const char *late_fill(struct planner *planner, const struct node *node, const st
 
 		strbuf_add(&out, s, len);
 		s += len;
-		end = strchr(s, LATE_CLOSE);
-		if (!*s || !end)
+		if (!*s)
 			break;
+		end = strchr(s, LATE_CLOSE);
 		if (str_starts(s, STEP_DIR) || str_starts(s, STEP_RUN) ||
 		    str_starts(s, STEP_IFNAME))
 			strbuf_add(&out, s, (size_t)(end + 1 - s));

@@ -8,16 +8,12 @@
 #define GRACE_MS	5000u
 #define STP_TIMEOUT_MS	60000u
 
-static const char **env_of(struct planner *planner, const char *node, const char *more)
+static const char **env_of(struct planner *planner, const struct node *node)
 {
-	const char **env = arena_calloc(planner->arena, 4, sizeof *env);
-	int n = 0;
+	const char **env = arena_calloc(planner->arena, 3, sizeof *env);
 
-	env[n++] = arena_printf(planner->arena, "TAPNET_LAB=%s", planner->plan->lab);
-	if (node)
-		env[n++] = arena_printf(planner->arena, "TAPNET_NODE=%s", node);
-	if (more)
-		env[n++] = more;
+	env[0] = arena_printf(planner->arena, "TAPNET_LAB=%s", planner->plan->lab);
+	env[1] = arena_printf(planner->arena, "TAPNET_NODE=%s", node->name);
 	return env;
 }
 
@@ -37,7 +33,7 @@ struct hook_owner {
 
 static uint32_t hook_fds(const struct hook *hook, const struct dev *guest)
 {
-	if (!guest || hook->fds == HOOK_FDS_NONE || !hook->command.argc)
+	if (hook->fds == HOOK_FDS_NONE || !hook->command.argc)
 		return 0;
 	return hook->fds == HOOK_FDS_ALL ? guest->queues : 1;
 }
@@ -195,24 +191,15 @@ static const struct ip *first_addr(const struct planned_node *planned)
 	return NULL;
 }
 
-/* tcp: PORT, ADDRESS:PORT, [ADDRESS]:PORT or NODE:PORT. */
+/* tcp: PORT, ADDRESS:PORT, [ADDRESS]:PORT or NODE:PORT; the loader looked at the port. */
 static bool ready_target(struct planner *planner, const struct planned_node *planned,
 			 const struct ready *ready, struct op_ready *args)
 {
-	char *host = arena_strdup(planner->arena, late_fill(planner, planned->node, &ready->tcp));
-	char *colon = strrchr(host, ':'), *end;
-	const char *port = colon ? colon + 1 : host;
+	char *host = arena_strdup(planner->arena, ready->tcp.s), *colon = strrchr(host, ':');
 	const struct ip *addr = NULL;
-	unsigned long n = strtoul(port, &end, 10);
 	size_t len;
 
-	if (!*port || *end || n < 1 || n > 65535) {
-		diag_add(planner->diags, ready->tcp.pos, "\"%s\" does not end with a port",
-			 ready->tcp.s);
-		diag_hint(planner->diags, "write 80, 10.0.0.1:80 or web:80");
-		return false;
-	}
-	args->port = (uint32_t)n;
+	args->port = (uint32_t)strtoul(colon ? colon + 1 : host, NULL, 10);
 	if (!colon) {
 		addr = first_addr(planned);
 	} else {
@@ -263,7 +250,7 @@ static void ready_step(struct planner *planner, const struct planned_node *plann
 	case READY_EXEC:
 		args.kind = WAIT_EXEC;
 		args.program = late_program(planner, node, &ready->exec, &node->env,
-					    env_of(planner, node->name, NULL));
+					    env_of(planner, node));
 		break;
 	case READY_AFTER:
 		args.kind = WAIT_AFTER;
@@ -287,7 +274,7 @@ static void node_ready(struct planner *planner, struct planned_node *planned)
 	planned->ready_done = true;
 	for (int s = 0; s < planned->node->n_services; s++)
 		service_ready(planner, planned, s);
-	if (planned->guest_step >= 0 || planned->node->ready.kind != READY_NONE)
+	if (planned->guest_step >= 0)
 		ready_step(planner, planned, &planned->node->ready, planned->guest_step);
 }
 
@@ -345,8 +332,7 @@ static void service_start(struct planner *planner, struct planned_node *planned,
 		both.v[both.n++] = node->env.v[i];
 	for (int i = 0; i < service->env.n; i++)
 		both.v[both.n++] = service->env.v[i];
-	args.program = late_program(planner, node, &service->command, &both,
-				    env_of(planner, node->name, NULL));
+	args.program = late_program(planner, node, &service->command, &both, env_of(planner, node));
 	args.program.user = service->user.s ? service->user.s : node->user.s;
 	planned->service_steps[s] =
 		(int)planner_step(planner, OP_PROC, planned->space,
@@ -362,7 +348,7 @@ static uint32_t guest_space(struct planner *planner, const struct planned_node *
 
 	if (node->netns_node)
 		return planner_node(planner, node->netns_node)->space;
-	if (node->netns.s || !kind_of(node)->in_tap_netns || !planned->n_devs)
+	if (node->netns.s || !kind_of(node)->in_tap_netns)
 		return str_eq(node->netns.s, "switch") ? SPACE_SWITCH : SPACE_HOST;
 	space = planned->devs[0]->space;
 	for (int i = 1; i < planned->n_devs; i++)
@@ -434,7 +420,7 @@ static void guest_start(struct planner *planner, struct planned_node *planned)
 	check_taps(planner, planned);
 	args.program = kind_of(node)->command(planner, planned);
 	env = late_program(planner, node, &(struct command){ 0 }, &node->env,
-			   env_of(planner, node->name, NULL));
+			   env_of(planner, node));
 	args.program.env = env.env;
 	args.program.n_env = env.n_env;
 	args.program.user = node->user.s;
@@ -463,7 +449,7 @@ static void exec_steps(struct planner *planner, const struct planned_node *plann
 		STEP(planner, OP_EXEC, planned->space, node->name, node->exec[i].pos,
 		     (struct op_exec){
 			     .program = late_program(planner, node, &node->exec[i], &node->env,
-						     env_of(planner, node->name, NULL)),
+						     env_of(planner, node)),
 			     .timeout_ms = EXEC_TIMEOUT_MS,
 			     .cell_step = (uint32_t)planned->cell_step,
 			     .log = log_of(planner, node->name),

@@ -1,7 +1,7 @@
 /* route.c - routes by a neighbour's name or address; what a guest is told of its gateway. */
 #include "kind/kind.h"
 
-/* The address of `to`, of the family, that a device of `from` reaches directly. */
+/* The address of `to`, another node, of the family, that a device of `from` reaches directly. */
 static bool neighbour(const struct planned_node *from, const struct planned_node *to,
 		      uint8_t family, struct dev **ret_dev, struct ip *ret_via)
 {
@@ -11,7 +11,7 @@ static bool neighbour(const struct planned_node *from, const struct planned_node
 		for (int k = 0; dev->seg && k < to->n_devs; k++) {
 			const struct dev *far = to->devs[k];
 
-			if (far->seg != dev->seg || far == dev)
+			if (far->seg != dev->seg)
 				continue;
 			for (int a = 0; a < dev->n_addrs; a++)
 				for (int b = 0; b < far->n_addrs; b++)
@@ -34,15 +34,6 @@ static struct dev *dev_towards(const struct planned_node *planned, const struct 
 			if (!dev_is_lo(planned->devs[i]) && ip_in(via, &planned->devs[i]->addrs[a]))
 				return planned->devs[i];
 	return NULL;
-}
-
-static bool is_neighbour(const struct planned_node *from, const struct planned_node *to)
-{
-	for (int i = 0; i < from->n_devs; i++)
-		for (int k = 0; from->devs[i]->seg && k < to->n_devs; k++)
-			if (to->devs[k]->seg == from->devs[i]->seg)
-				return true;
-	return false;
 }
 
 typedef void route_sink(struct planner *, struct planned_node *, const struct route *, struct dev *,
@@ -68,10 +59,8 @@ static void route_by_name(struct planner *planner, struct planned_node *planned,
 		return;
 	diag_add(planner->diags, route->via.pos, "\"%s\" cannot reach \"%s\" directly",
 		 planned->node->name, to->node->name);
-	diag_hint(planner->diags, is_neighbour(planned, to)
-					  ? "they share a wire, but no network of this family: "
-					    "give both an address in one subnet"
-					  : "via is a neighbour on one of its own wires");
+	diag_hint(planner->diags, "they share a wire, but no network of this family: give both an "
+				  "address in one subnet");
 }
 
 /* Gives each route of the node, resolved, to sink; twice for a default of both families. */

@@ -259,7 +259,7 @@ static const char *near_name(struct loader *loader, const char *name)
 
 	for (; n < COUNT(known); n++)
 		names[n] = known[n].name;
-	for (const char *const *late = late_names(); *late && n < COUNT(names); late++)
+	for (const char *const *late = late_names(); *late; late++)
 		names[n++] = arena_printf(loader->arena, PREFIX_IF "%s", *late);
 	return load_nearest(loader, name, names, n);
 }
@@ -530,7 +530,7 @@ static void fill_piece(const struct fill *fill, const struct part *part, const s
 			piece->filter->write(s, out);
 		else
 			strbuf_puts(out, s);
-	} else if (why && fill->dev) {
+	} else if (why) {
 		diag_add(fill->preset->diags, part->pos, "\"${%s}\" of %s: %s", piece->name.text,
 			 fill->dev->label, why);
 	} else {

@@ -56,10 +56,11 @@ void kind_port_vlans(struct planner *planner)
 		for (int i = 0; i < planner->nodes[n].n_devs; i++) {
 			const struct dev *dev = planner->nodes[n].devs[i];
 
-			if (dev->br && br_filters(dev->br) && !dev->br->host &&
-			    iface_port(dev->iface, &port))
-				kind_vlans(planner, port, dev->port_name, dev->port_ifindex,
-					   dev->label, dev->iface->pos);
+			if (!dev->br || !br_filters(dev->br) || dev->br->host)
+				continue;
+			(void)iface_port(dev->iface, &port);
+			kind_vlans(planner, port, dev->port_name, dev->port_ifindex, dev->label,
+				   dev->iface->pos);
 		}
 }
 

@@ -267,7 +267,7 @@ static void assign_link(struct planner *planner, const struct link *link)
 	}
 	if (link->n_ends > 2 || guests)
 		assign_anonymous(planner, link);
-	else if (ends[0].iface && ends[1].iface)
+	else
 		plug_pair(planner_dev(planner, ends[0].iface), planner_dev(planner, ends[1].iface));
 }
 
@@ -428,7 +428,7 @@ void plan_assign(struct planner *planner)
 		for (int i = 0; i < planned->n_devs; i++) {
 			struct dev *dev = planned->devs[i];
 
-			if (dev->iface->bridge && !dev->br)
+			if (dev->iface->bridge)
 				plug(dev, planner_br(planner, dev->iface->bridge));
 			assign_dev(planner, dev, &guest_fd);
 		}
