@@ -101,11 +101,11 @@ static bool sysctl_of_device(const struct planned_node *planned, const char *key
 {
 	for (int i = 0; i < planned->n_devs; i++) {
 		const char *name = planned->devs[i]->ifname;
-		const char *at = strstr(key, name);
 		size_t len = strlen(name);
 
-		if (at && at > key && strchr("./", at[-1]) && at[len] && strchr("./", at[len]))
-			return true;
+		for (const char *at = key; (at = strstr(at, name)); at++)
+			if (at > key && strchr("./", at[-1]) && at[len] && strchr("./", at[len]))
+				return true;
 	}
 	return false;
 }
