@@ -151,16 +151,19 @@ struct guardian {
 /* The directory may be removed under us by the end of the last lab of this name. */
 static int take_lab(struct labdir *dir, struct err *err)
 {
-	int r = labdir_lock(dir, err);
+	char name[sizeof dir->name];
+	int r;
 
-	for (int tries = 0; r == -ESTALE && tries < LOCK_TRIES; tries++) {
-		char name[sizeof dir->name];
-
-		memcpy(name, dir->name, sizeof name);
+	memcpy(name, dir->name, sizeof name);
+	for (int tries = LOCK_TRIES; (r = labdir_lock(dir, err)) == -ESTALE && tries; tries--) {
 		labdir_close(dir);
 		r = labdir_open(name, true, dir, err);
-		if (r == 0)
-			r = labdir_lock(dir, err);
+		if (r < 0)
+			return r;
+	}
+	if (r == -EBUSY) {
+		err_set(err, r, "it is being brought up or down by another: try again");
+		err->status = EXIT_STATE;
 	}
 	return r;
 }
@@ -171,7 +174,7 @@ static void forget_environment(void)
 {
 	extern char **environ;
 
-	for (char **e = environ; e && *e; e++)
+	for (char **e = environ; *e; e++)
 		if (!str_starts(*e, "TAPNET_") && !str_starts(*e, "XDG_RUNTIME_DIR="))
 			memset(*e, 0, strlen(*e));
 }
@@ -210,10 +213,6 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	r = detach_stdio(err);
 	if (r == 0)
 		r = take_lab(dir, err);
-	if (r == -EBUSY) {
-		err_set(err, r, "it is being brought up or down by another: try again");
-		err->status = EXIT_STATE;
-	}
 	if (r < 0)
 		return r;
 	labdir_forget_failed(dir);

@@ -255,8 +255,11 @@ int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)
 
 int labdir_discard(struct labdir *dir, struct err *err)
 {
-	int r = dir->lock < 0 ? labdir_lock(dir, err) : 0;
+	int r;
 
+	if (dir->fd < 0) /* it could not even be opened again */
+		return 0;
+	r = dir->lock < 0 ? labdir_lock(dir, err) : 0;
 	if (r < 0)
 		return r == -EBUSY || r == -ESTALE ? 0 : r;
 	if (faccessat(dir->fd, "journal", F_OK, 0) < 0)
