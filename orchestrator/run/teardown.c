@@ -174,10 +174,9 @@ static void cells_turn(const struct victims *cells, int64_t deadline)
 	int64_t turn = io_now_ms() + TURN_MS;
 	int i = 0;
 
-	while (i < cells->n && cells->v[i].pidfd < 0)
+	while (cells->v[i].pidfd < 0) /* one is left */
 		i++;
-	if (i < cells->n)
-		(void)io_wait(cells->v[i].pidfd, POLLIN, turn < deadline ? turn : deadline);
+	(void)io_wait(cells->v[i].pidfd, POLLIN, turn < deadline ? turn : deadline);
 }
 
 /* The same for inits of cells. One ends only when the programs that joined it are reaped: those of
@@ -311,8 +310,8 @@ static void stop_orphans(struct teardown_result *result)
 		if (n == 0)
 			return;
 		if (io_now_ms() > deadline) {
-			teardown_problem(result, "a process that a hook left cannot be %s",
-					 n < 0 ? "seen" : "killed");
+			teardown_problem(result,
+					 "a process that a hook left cannot be seen or killed");
 			return;
 		}
 		(void)poll(NULL, 0, 1);
@@ -453,7 +452,7 @@ static void count_made(const struct ctx *ctx, struct teardown_result *result)
 static void close_fds(struct ctx *ctx, struct teardown_result *result)
 {
 	undo_phase(ctx, UNDO_FD, result);
-	if (ctx->have_fds && ctx->plan->fd_end > FD_PLANNED)
+	if (ctx->have_fds)
 		(void)close_range(FD_PLANNED, (unsigned)ctx->plan->fd_end - 1, 0);
 }
 
@@ -463,9 +462,7 @@ void teardown_confirm(struct teardown_result *result)
 
 	if (result->sensor.sock >= 0 &&
 	    ns_sensor_wait(&result->sensor, io_now_ms() + CONFIRM_MS, &err) < 0)
-		teardown_problem(result,
-				 "the kernel has not let go of the lab's namespaces in %d s",
-				 CONFIRM_MS / 1000);
+		teardown_problem(result, "%s", err.msg);
 	result->ms = io_now_ms() - result->start;
 }
 
