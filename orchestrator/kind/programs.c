@@ -485,7 +485,7 @@ static void stp_steps(struct planner *planner)
 	for (int i = 0; i < planner->n_brs; i++) {
 		const struct br *br = planner->brs[i];
 
-		if (br->bridge && br->bridge->stp && br->bridge->ports && !br->host)
+		if (br->bridge && br->bridge->stp && br->bridge->ports)
 			STEP(planner, OP_READY, SPACE_SWITCH, br->label, br->bridge->pos,
 			     (struct op_ready){ .kind = WAIT_STP,
 						.port = br->ifindex,

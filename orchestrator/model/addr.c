@@ -24,8 +24,7 @@ static void addr_give(struct loader *loader, const struct end *end, const struct
 	addrs = family == 4 ? &end->iface->ipv4 : &end->iface->ipv6;
 	if (addrs->mode != ADDRS_UNSET) {
 		(void)load_error(loader, item->pos, "%s:%s is addressed twice (first in line %d)",
-				 end->iface->node->name, end->iface->name,
-				 addrs->pos ? addrs->pos[0].line : end->iface->pos.line);
+				 end->iface->node->name, end->iface->name, addrs->pos[0].line);
 		return;
 	}
 	loader->node = end->iface->node;
@@ -145,7 +144,7 @@ static int claim_compare(const void *a, const void *b)
 	if (x->segment != y->segment)
 		return x->segment < y->segment ? -1 : 1;
 	diff = memcmp(x->bytes, y->bytes, sizeof x->bytes);
-	return diff ? diff : x->order < y->order ? -1 : 1;
+	return diff ? diff : x->order - y->order;
 }
 
 struct claims {

@@ -77,7 +77,7 @@ static int diag_compare(const void *a, const void *b)
 		return x->pos.line < y->pos.line ? -1 : 1;
 	if (x->pos.col != y->pos.col)
 		return x->pos.col < y->pos.col ? -1 : 1;
-	return x < y ? -1 : x > y;
+	return (x > y) - (x < y);
 }
 
 /* Text that may hold bytes of the file: what the plan fills in is shown as it was written. */

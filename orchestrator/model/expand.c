@@ -271,7 +271,7 @@ const struct tnode *expand_tree(struct loader *loader, const struct tnode *node)
 		for (int i = 0; i < copy->n; i++)
 			items[i] = expand_tree(loader, node->items[i]);
 		copy->items = items;
-	} else if (node->kind == TNODE_SCALAR) {
+	} else {
 		copy->s = expand_string(loader, node);
 		copy->quoted = true; /* an empty ${x} is an empty string, not an absent value */
 		if (!copy->s)

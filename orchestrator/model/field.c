@@ -61,25 +61,6 @@ static int parse_named(struct loader *loader, const struct field *field, const s
 	return r;
 }
 
-static int parse_list(struct loader *loader, const struct field *field, const struct tnode *node,
-		      void *value)
-{
-	const struct tnode *const *items;
-	int n = field_items(&node, &items), r = 0;
-	char *v = arena_calloc(loader->arena, (size_t)n, field->size);
-
-	for (int i = 0; i < n; i++) {
-		const struct fieldset set = { field->fields, v + (size_t)i * field->size };
-
-		if (fields_parse(loader, &set, 1, tree_long_form(loader, items[i], field->scalar),
-				 items[i]))
-			r = -EINVAL;
-	}
-	*(void **)value = v;
-	*field_count(field, value) = n;
-	return r;
-}
-
 static int parse_map(struct loader *loader, const struct field *field, const struct tnode *node,
 		     void *value)
 {
@@ -106,20 +87,16 @@ static parse_fn *const parsers[] = {
 	[FIELD_CHOICE] = parse_choice,	 [FIELD_MAC] = parse_mac,
 	[FIELD_COMMAND] = parse_command, [FIELD_COMMANDS] = parse_commands,
 	[FIELD_PAIRS] = parse_pairs,	 [FIELD_MAP] = parse_map,
-	[FIELD_NAMED] = parse_named,	 [FIELD_LIST] = parse_list,
-	[FIELD_CUSTOM] = parse_later,
+	[FIELD_NAMED] = parse_named,	 [FIELD_CUSTOM] = parse_later,
 };
 
 int field_parse(struct loader *loader, const struct field *field, const struct tnode *node,
 		void *base)
 {
 	parse_fn *parse = field->parse ? field->parse : parsers[field->type];
-	uint64_t nowhere[32];
 
 	if (node->kind == TNODE_BAD)
 		return -EINVAL;
-	if (field->flags & FIELD_UNSTORED)
-		return parse(loader, field, node, nowhere);
 	if (field->flags & FIELD_POS)
 		*(struct pos *)(void *)((char *)base + field->pos_offset) = node->pos;
 	return parse(loader, field, node, (char *)base + field->offset);
@@ -283,8 +260,7 @@ static int fields_preset(struct loader *loader, const struct fieldset *set, uint
 		const struct tnode preset = { .s = field->preset };
 		const struct fieldset nested = { field->fields, (char *)set->base + field->offset };
 
-		if ((field->flags & (FIELD_NOT_YET | FIELD_UNSTORED)) ||
-		    seen >> (field - set->fields) & 1)
+		if (field->flags & FIELD_NOT_YET || seen >> (field - set->fields) & 1)
 			continue;
 		if (at && field->flags & FIELD_REQUIRED)
 			r = load_error(loader, at->pos, "\"%s\" is missing here", field->name);

@@ -27,7 +27,7 @@ enum field_type {
 	FIELD_MAP,	/* a nested table, stored in place */
 	FIELD_NAMED,	/* a mapping of name → table, stored as pointer and count; each element
 			  * begins with `const char *name; struct pos pos;` */
-	FIELD_LIST,	/* a list of tables, stored as pointer and count */
+	FIELD_LIST,	/* a list of tables, stored as pointer and count by its own parse */
 	FIELD_CUSTOM,	/* parse() does it; without one the loader reads it in its own order */
 };
 
@@ -43,7 +43,6 @@ struct field {
 	size_t pos_offset;	    /* of a struct pos for the value's place, with FIELD_POS */
 	uint64_t min, max;	    /* numbers; 0, 0: none */
 	const char *const *choices; /* NULL-terminated */
-	const char *const *later;   /* choices that are known, but not yet supported */
 	const struct field *fields; /* of the nested table */
 	size_t size;		    /* of one element of it */
 	const char *scalar;  /* the key of the nested table that a bare scalar or list stands for */
@@ -61,6 +60,5 @@ struct field {
 #define FIELD_POS      (1u << 3) /* pos_offset is set */
 #define FIELD_GUEST    (1u << 4) /* a node's: for guests only */
 #define FIELD_NETNS    (1u << 5) /* a node's: for network namespaces only */
-#define FIELD_UNSTORED (1u << 6) /* checked, and kept nowhere */
 
 #endif

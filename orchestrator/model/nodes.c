@@ -47,7 +47,7 @@ static void nodes_add_bridge(struct loader *loader, const struct tnode *key,
 	value = tree_long_form(loader, expand_tree(loader, value), "subnet");
 	bridge->broken = fields_parse(loader, &set, 1, value, key) != 0;
 	(void)name_fine(loader, key, "", bridge->host.s ? NAME_MAX_LEN : NAME_DEVICE_MAX);
-	if (bridge->host.s && bridge->subnets.n == 0 && bridge->stp)
+	if (bridge->host.s && bridge->stp)
 		(void)load_error(loader, key->pos, "stp of the host's bridge %s is the host's",
 				 bridge->host.s);
 }

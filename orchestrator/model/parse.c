@@ -111,7 +111,8 @@ int parse_addrs(struct loader *loader, const struct field *field, const struct t
 	if (load_count(loader, &loader->values, n, LOAD_VALUES_MAX, node->pos, "values"))
 		return -EINVAL;
 	addrs->v = arena_calloc(loader->arena, (size_t)n, sizeof *addrs->v);
-	addrs->pos = arena_calloc(loader->arena, (size_t)n, sizeof *addrs->pos);
+	addrs->pos = arena_calloc(loader->arena, (size_t)n + 1, sizeof *addrs->pos);
+	addrs->pos[0] = node->pos; /* where none is in the list */
 	addrs->mode = ADDRS_LIST;
 	for (int i = 0; i < n; i++) {
 		if (!field_scalar(loader, field, items[i]) ||

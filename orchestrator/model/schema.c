@@ -93,25 +93,17 @@ static void schema_uint(struct schema *schema, const struct field *field)
 	strbuf_puts(schema->out, "}, {\"type\": \"string\", \"pattern\": \"^[0-9]+$" OR_VAR "\"}");
 }
 
-static void schema_choices(struct schema *schema, const char *const *choices, bool *first,
-			   bool *truth)
-{
-	for (int i = 0; choices && choices[i]; i++) {
-		strbuf_puts(schema->out, *first ? "" : ", ");
-		schema_string(schema, choices[i]);
-		*first = false;
-		*truth |= str_eq(choices[i], "off") || str_eq(choices[i], "on") ||
-			  str_eq(choices[i], "no");
-	}
-}
-
 static void schema_choice(struct schema *schema, const struct field *field)
 {
-	bool first = true, truth = false;
+	bool truth = false;
 
 	strbuf_puts(schema->out, "{\"enum\": [");
-	schema_choices(schema, field->choices, &first, &truth);
-	schema_choices(schema, field->later, &first, &truth);
+	for (int i = 0; field->choices[i]; i++) {
+		strbuf_puts(schema->out, i ? ", " : "");
+		schema_string(schema, field->choices[i]);
+		truth |= str_eq(field->choices[i], "off") || str_eq(field->choices[i], "on") ||
+			 str_eq(field->choices[i], "no");
+	}
 	strbuf_puts(schema->out, "]}, ");
 	strbuf_puts(schema->out, truth ? SCHEMA_REF("truth")
 				       : "{\"type\": \"string\", \"pattern\": \"[$][{]\"}");

@@ -243,10 +243,6 @@ int parse_choice(struct loader *loader, const struct field *field, const struct 
 			return 0;
 		}
 	}
-	for (int i = 0; field->later && field->later[i]; i++)
-		if (value_is_choice(s, field->later[i]))
-			return load_error(loader, node->pos, "\"%s: %s\" is not yet supported",
-					  field->name, field->later[i]);
 	return load_error(loader, node->pos, "\"%s\" is %s, not \"%s\"", field->name,
 			  value_choices(loader, field), load_shown(loader, s));
 }

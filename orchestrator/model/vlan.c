@@ -250,13 +250,11 @@ static int by_tag(const void *a, const void *b)
 
 	if (x->parent != y->parent)
 		return x->parent->pos.line != y->parent->pos.line
-			       ? (x->parent->pos.line < y->parent->pos.line ? -1 : 1)
+			       ? x->parent->pos.line - y->parent->pos.line
 			       : strcmp(x->parent->name, y->parent->name);
 	if (x->port.vlan != y->port.vlan)
 		return x->port.vlan < y->port.vlan ? -1 : 1;
-	return x->pos.line != y->pos.line
-		       ? (x->pos.line < y->pos.line ? -1 : 1)
-		       : (x->pos.col < y->pos.col ? -1 : x->pos.col > y->pos.col);
+	return x->pos.line != y->pos.line ? x->pos.line - y->pos.line : x->pos.col - y->pos.col;
 }
 
 static void vlan_twice(struct loader *loader, const struct node *node)

@@ -64,7 +64,7 @@ static int by_place(const void *a, const void *b)
 		return x->pos.line < y->pos.line ? -1 : 1;
 	if (x->pos.col != y->pos.col)
 		return x->pos.col < y->pos.col ? -1 : 1;
-	return x < y ? -1 : x > y; /* instances of a `for`: as they were made */
+	return (x > y) - (x < y); /* instances of a `for`: as they were made */
 }
 
 static struct segs segs_of(struct planner *planner)
@@ -155,7 +155,7 @@ static int by_seg(const void *a, const void *b)
 
 	if (x->seg != y->seg)
 		return x->seg < y->seg ? -1 : 1;
-	return x->order < y->order ? -1 : x->order > y->order;
+	return x->order - y->order;
 }
 
 static void dev_addr_add(struct planner *planner, struct dev *dev, const struct ip *ip)

@@ -349,7 +349,7 @@ static void assign_guest(struct planner *planner, struct dev *dev, int *guest_fd
 	if (dev->space != SPACE_HOST)
 		plan->spaces[dev->space].taps = true;
 	if (dev->handoff != HANDOFF_FD && dev->queues > 1) {
-		diag_add(planner->diags, tap->queues_pos.line ? tap->queues_pos : dev->iface->pos,
+		diag_add(planner->diags, tap->queues_pos,
 			 "%s gets its device %s, and such a device has one queue",
 			 dev->node->kind->name,
 			 dev->handoff == HANDOFF_NAME ? "by name" : "unattached");
