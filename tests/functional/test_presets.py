@@ -151,6 +151,55 @@ def test_cannot_be_read(run, bin, tmp_path):
     assert f"{tmp_path}/presets/own.yaml: error: cannot be read: Is a directory" in error
 
 
+def test_presets_that_is_a_file(run, bin, tmp_path):
+    """Then there is none of one's own, and ours are there all the same."""
+    (tmp_path / "presets").write_text("")
+    path = tmp_path / "lab.yaml"
+    path.write_text(node("own"))
+    assert f'{path}:3:14: error: no kind "own"' in run([bin, "validate", path], status=2, env=ENV).stderr
+    path.write_text(node("qemu", ", kernel: k"))
+    assert argv(plan(run, bin, path))[0] == "qemu-system-x86_64"
+
+
+def test_what_an_interface_has_not(run, bin, tmp_path):
+    """${if.…} without a value is an error at its place in the preset, and names the interface."""
+    path = write(tmp_path, node("own"), own="command:\n  - ./prog\n  - {each: interfaces, args: [\"${if.gateway}\"]}\n")
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert (f'{tmp_path}/presets/own.yaml:3:31: error: "${{if.gateway}}" of vm:eth0: '
+            "no default route goes that way") in error
+    assert error.endswith(f"{path}: 1 error; nothing was made\n"), "once, whatever interfaces there are"
+
+
+def test_more_than_its_program_takes(run, bin, tmp_path):
+    own = "queues: 2\nhandoff: unattached\ncommand: ./prog\n"
+    path = write(tmp_path, "bridges: {lan: }\nnodes:\n  vm: {kind: own, interfaces: {eth0: {bridge: lan, tap: "
+                           "{queues: 3, handoff: fd}}}}\n", own=own)
+    error = run([bin, "validate", path], status=2, env=ENV).stderr
+    assert f"{path}:3:66: error: a guest of kind: own takes 2 queues an interface, and vm:eth0 has 3\n" in error
+    assert f"{path}:3:52: error: a guest of kind: own gets its devices unattached, not attached, by fd\n" in error
+    assert error.endswith(f"{path}: 2 errors; nothing was made\n")
+
+
+def test_words_that_come_to_nothing(run, bin, tmp_path):
+    """A join of nothing is no word; a vhost-net that is not there, none either."""
+    path = write(tmp_path, node("own"), own="vhost: on\nvnet-hdr: on\ncommand:\n  - ./prog\n  - {join: [{each: extra}]}\n"
+                                            "  - {each: interfaces, args: [{when: if.vhostfds, args: v}]}\n")
+    assert argv(plan(run, bin, path)) == ["./prog"]
+    for answer, other, words in (("yes", "no", "./prog v v"), ("no", "yes", "./prog")):
+        text = run([bin, "plan", "--assume", f"vhost={answer}", path], env=ENV).stdout
+        assert text.splitlines()[0].endswith(f"depends on this machine: vhost={answer} (--assume vhost={other})")
+        assert f"guest {words}  (vm)" in text
+
+
+def test_where_guests_run(run, bin, tmp_path):
+    """One that finds its TAPs by name runs where these are, unless the lab says otherwise."""
+    wired = "nodes:\n  r: \n  vm: {kind: own%s}\nlinks: [[vm, r]]\n"
+    for text, where in ((node("own"), "switch"), (node("own", ", netns: host"), "host"), (wired % "", "r"),
+                        (wired % ", netns: switch", "switch"), (wired % ", netns: r", "r")):
+        path = write(tmp_path, text, own="netns: tap\ncommand: ./prog\n")
+        assert [s["where"] for s in plan(run, bin, path) if s["op"] == "proc"] == [where]
+
+
 @pytest.mark.parametrize("path", MALFORMED, ids=lambda path: path.stem)
 def test_malformed(run, bin, tmp_path, path):
     """Errors of a preset's file stand at their places in it; however many nodes are of it, once."""
