@@ -382,11 +382,11 @@ static int status_of(const char *lab, bool json, bool check)
 	if (!labdir_alive(&running.dir))
 		return show(&running, NULL, json, check);
 	control = control_connect(&running.dir, &err);
-	if (control < 0) {
+	if (control == -ENOENT || control == -ECONNREFUSED) {
 		cli_complain("%s is being brought up or down: try again", running.dir.name);
 		return EXIT_STATE;
 	}
-	if (view_read(&running, control, &view, &err) < 0) {
+	if (control < 0 || view_read(&running, control, &view, &err) < 0) {
 		if (!labdir_alive(&running.dir))
 			return show(&running, NULL, json, check);
 		cli_error(&err);

@@ -1,4 +1,5 @@
 /* ctx.c - where the thread is, and its netlink socket there. */
+#include <errno.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -38,7 +39,9 @@ int ctx_cell(const struct ctx *ctx, uint32_t i, struct err *err)
 	const struct spawn_mark *mark = &ctx->slots[i].mark;
 	int pidfd = spawn_pidfd(mark->pid, mark->start_time);
 
-	return pidfd < 0 ? err_set(err, pidfd, "its process namespace is gone") : pidfd;
+	if (pidfd == -ESRCH)
+		return err_set(err, pidfd, "its process namespace is gone");
+	return pidfd < 0 ? err_sys(err, pidfd, "cannot reach its process namespace") : pidfd;
 }
 
 void ctx_leave(struct ctx *ctx)
