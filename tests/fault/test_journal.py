@@ -160,7 +160,7 @@ def test_no_journal(lab, fault_bin, snapshot):
 @pytest.mark.parametrize("mode, owner", ((0o755, 0), (0o700, 1000)))
 def test_directory_that_is_not_ours_alone(lab, fault_bin, mode, owner):
     """Somebody else's directory, or one open to others, is not trusted."""
-    made = lab(LAB, fault_bin)
+    made = faultlab.with_hook(lab(LAB, fault_bin))
     folder = Path("/run/tapnet-lab") / made.name
     folder.mkdir(parents=True)
     folder.parent.chmod(0o700)
