@@ -530,7 +530,7 @@ static void fill_piece(const struct fill *fill, const struct part *part, const s
 			piece->filter->write(s, out);
 		else
 			strbuf_puts(out, s);
-	} else if (why) {
+	} else if (why && fill->dev) { /* there, where a name is of one */
 		diag_add(fill->preset->diags, part->pos, "\"${%s}\" of %s: %s", piece->name.text,
 			 fill->dev->label, why);
 	} else {
