@@ -136,6 +136,7 @@ static int journal_check(const struct journal *journal, struct err *err)
 	const struct journal_head *head = journal->head;
 	size_t body = (size_t)head->meta_len + head->plan_len;
 	char now[40];
+	int r;
 
 	if (memcmp(head->magic, MAGIC, sizeof head->magic) != 0)
 		return err_set(err, -EBADMSG, "this is not a journal");
@@ -147,7 +148,10 @@ static int journal_check(const struct journal *journal, struct err *err)
 		return err_set(err, -EBADMSG, "the journal is truncated");
 	if (checksum((const char *)(head + 1), body) != head->checksum)
 		return err_set(err, -EBADMSG, "the journal is corrupt");
-	if (boot_id(now) < 0 || memcmp(now, head->boot_id, sizeof now) != 0)
+	r = boot_id(now);
+	if (r < 0) /* not -ENOENT: it is not known whether anything of it lives */
+		return err_set(err, -EIO, "cannot read the boot id: %s", strerror(-r));
+	if (memcmp(now, head->boot_id, sizeof now) != 0)
 		return err_set(err, -ESTALE, "the journal is from before the last boot");
 	return 0;
 }
