@@ -250,7 +250,9 @@ int labdir_remove(struct labdir *dir, bool keep_logs, struct err *err)
 	if (r == 0 && unlinkat(dir->base_fd, dir->name, AT_REMOVEDIR) < 0 && errno != ENOENT &&
 	    errno != ENOTEMPTY)
 		r = -errno;
-	return r < 0 ? err_sys(err, r, "cannot remove %s", dir->path) : 0;
+	if (r < 0)
+		err_sys(err, r, "cannot remove %s", dir->path);
+	return r == -EBUSY ? -EIO : r; /* that is what a lock is, of another */
 }
 
 int labdir_discard(struct labdir *dir, struct err *err)
@@ -308,6 +310,8 @@ int labdir_each(int (*fn)(const char *name, void *arg), void *arg, struct err *e
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	r = each_entry(fd, add_name, &names);
+	if (r < 0)
+		err_sys(err, r, "cannot list %s", base);
 	if (names.n)
 		qsort(names.v, names.n, sizeof *names.v, by_name);
 	for (size_t i = 0; i < names.n; i++) {
