@@ -62,3 +62,8 @@ def maker(lab, binary, folder):
     def failing(text=LAB, tap=""):
         return Failing(faultlab.with_hook(lab(text.replace("TAP", tap), binary)), binary, folder / "calls")
     return failing
+
+
+def both_killed():
+    victims = faultlab.kill_who("both")
+    faultlab.wait("killed", lambda: all(map(faultlab.gone, victims)) and not faultlab.pids("tapnet-init"))

@@ -37,7 +37,7 @@ def undisturbed(failing):
     one.made.down()
     one.learn("down")
     one.made.up(env=one.env)
-    both_killed()
+    failinglab.both_killed()
     one.calls.plan()
     one.made.verb("gc", env=one.env)
     one.learn("gc")
@@ -51,11 +51,6 @@ def touch(one):
     path.touch()
     path.unlink()
     faultlab.wait("it looks", lambda: sum(one.calls.sites().values()) > looked + 4, reap=False)
-
-
-def both_killed():
-    victims = faultlab.kill_who("both")
-    faultlab.wait("killed", lambda: all(map(faultlab.gone, victims)) and not faultlab.pids("tapnet-init"))
 
 
 # --- the way up -------------------------------------------------------------------------------------
@@ -344,7 +339,7 @@ def test_gc(failing, snapshot, what):
     one = failing()
     before = snapshot()
     one.made.up()
-    both_killed()
+    failinglab.both_killed()
     one.plan("gc", call, how, **which)
     one.check(one.made.verb("gc", status=None, env=one.env), status, words)
     assert one.made.is_there()

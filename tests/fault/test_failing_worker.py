@@ -20,7 +20,7 @@ VERBS = {"status": ["status"], "exec": ["exec", "r1", "true"], "restart": ["rest
 
 def undisturbed(failing):
     """A life, which tells where calls are: of the way up, and of each verb."""
-    if "restart" in Failing.sites:
+    if "gc of files" in Failing.sites:
         return
     one = failing()
     one.calls.plan()
@@ -33,6 +33,11 @@ def undisturbed(failing):
     one.calls.plan()
     one.made.down(env=one.env)
     one.learn("down asked for")
+    one.made.up()
+    failinglab.both_killed()
+    one.calls.plan()
+    one.made.verb("gc", env=one.env)
+    one.learn("gc of files")
     faultlab.forget_hooks(one.made)
 
 
@@ -164,4 +169,35 @@ def test_down(failing, snapshot, what):
     one.plan("down asked for", call, how)
     one.check(one.made.down(status=None, env=one.env), 0, "is down")
     assert not one.made.is_there()
+    one.end(before, snapshot)
+
+
+# --- gc ---------------------------------------------------------------------------------------------
+
+# It knows nothing of the lab, or cannot take its files: they stay, and the next one does it all.
+GC = {
+    "names": ("add_name from .* realloc", errno.ENOMEM, 4, "cannot list /run/tapnet-lab: Cannot alloc"),
+    "name": ("add_name from .* strdup", errno.ENOMEM, 4, "cannot list /run/tapnet-lab: Cannot alloc"),
+    "journal": ("journal_open from .* openat64", errno.EMFILE, 6, "cannot open the journal: Too many"),
+    "its size": ("journal_open from .* fstat64", errno.ENOMEM, 6, "cannot open the journal: Cannot alloc"),
+    "its memory": ("journal_map from .* mmap64", errno.ENOMEM, 6, "cannot map the journal"),
+    "its plan": ("arena_init from .* mmap64", errno.ENOMEM, 6, "Cannot allocate"),
+    "boot": ("io_read_file from boot_id openat64", errno.EMFILE, 6, "cannot read the boot id: Too many"),
+    "file": ("remove_entry from .* unlinkat", errno.EBUSY, 6, "cannot remove .*: Device or"),
+    "lock": ("labdir_remove from .* unlinkat 0 1", errno.EBUSY, 6, "cannot remove .*: Device or"),
+    "directory": ("labdir_remove from .* unlinkat 0 2", errno.EBUSY, 6, "cannot remove .*: Device or"),
+}
+
+
+@pytest.mark.parametrize("what", GC)
+def test_gc(failing, snapshot, what):
+    call, how, status, words = GC[what]
+    undisturbed(failing)
+    one = failing()
+    before = snapshot()
+    one.made.up()
+    failinglab.both_killed()
+    one.plan("gc of files", call, how)
+    one.check(one.made.verb("gc", status=None, env=one.env), status, words)
+    assert one.made.is_there()
     one.end(before, snapshot)
