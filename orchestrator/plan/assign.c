@@ -256,8 +256,6 @@ static void assign_link(struct planner *planner, const struct link *link)
 	const struct end *ends = link->ends;
 	bool guests = true;
 
-	for (int e = 0; e < link->n_ends; e++)
-		guests = guests && ends[e].iface && ends[e].iface->node->kind->guest;
 	if (link->bridge) { /* its port; a wire between two, kind_bridge_link() makes */
 		for (int e = 0; e < link->n_ends; e++)
 			if (ends[e].iface)
@@ -265,6 +263,8 @@ static void assign_link(struct planner *planner, const struct link *link)
 				     planner_br(planner, link->bridge));
 		return;
 	}
+	for (int e = 0; e < link->n_ends; e++)
+		guests = guests && ends[e].iface->node->kind->guest;
 	if (link->n_ends > 2 || guests)
 		assign_anonymous(planner, link);
 	else
