@@ -101,6 +101,7 @@ def test_up(failing, snapshot, what):
 # A call of the way up fails, and so does one of what takes back the run directory.
 @pytest.mark.parametrize("first, then, words", (
     ("detach_stdio from .* open64", "labdir_lock from labdir_discard openat64", "cannot lock .*: Too many"),
+    ("detach_stdio from .* open64", "labdir_discard from .* faccessat", "cannot look into .*: Too many"),
     ("fill_fds from .* open64", "each_entry from labdir_remove openat64", "cannot remove .*: Too many")))
 def test_up_and_what_takes_it_back(failing, snapshot, first, then, words):
     undisturbed(failing)

@@ -2,11 +2,14 @@
 # fail, each by the names of its function and of the call: what `up` and the other verbs say, and that the
 # lab is as it was. Those of guardian and teardown: test_failing_notifiers.py.
 import errno
+import os
+import signal
 
 import pytest
 
 import failinglab
 import faultlab
+from conftest import run_dir
 from failinglab import EVER, Failing
 
 
@@ -81,7 +84,34 @@ def test_up(failing, snapshot, what):
     one.end(before, snapshot)
 
 
+# In the middle: what was made is undone.
+MADE = {
+    "batch's socket": ("nlw_open from (ctx_nl|batch_run) socket", errno.EMFILE, {}, "Too many open files"),
+    "batch": ("nlb_flush from .* sendto", errno.ENOBUFS, EVER, "No buffer space"),
+    "namespace": ("ns_make_net from .* unshare", errno.ENOMEM, {}, "cannot make a network namespace: Cannot alloc"),
+    "program": ("child_clone from spawn_clone syscall 435", errno.EAGAIN, {}, "cannot fork: Resource"),
+    "program of a node": ("child_clone from spawn_into_cell syscall 435", errno.EAGAIN, {}, "cannot fork: Resource"),
+    "its terminal": ("spawn_pty from .* open64", errno.EMFILE, {}, "cannot open /dev/ptmx: Too many"),
+    "second program": ("spawn_pty from .* open64", errno.EMFILE, {"first": 2}, "cannot open /dev/ptmx: Too many"),
+    "report": ("report_try from .* sendmsg", errno.ENOMEM, EVER, "its guardian and worker were killed"),
+    "hearing": ("report_recv from .* recv", errno.ENOMEM, EVER, "given up: it cannot be waited for"),
+}
+
+
+@pytest.mark.parametrize("what", MADE)
+def test_up_that_is_undone(failing, snapshot, what):
+    call, how, which, words = MADE[what]
+    undisturbed(failing)
+    one = failing()
+    before = snapshot()
+    one.plan("all of up", call, how, **which)
+    one.check(one.made.up(status=None, env=one.env), 5, words)
+    one.end(before, snapshot)
+
+
 @pytest.mark.parametrize("call, how", (
+    ("report_try from .* sendmsg", errno.EINTR), ("report_try from .* sendmsg", errno.ENOBUFS),
+    ("report_recv from .* recv", errno.EINTR), ("report_recv from .* recv", errno.ENOMEM),
     ("watch_add from (watch_proc|loop_watch|worker_started) epoll_ctl", errno.ENOSPC),
     ("watch_add from .*_wait epoll_ctl", errno.ENOSPC), ("loop_turn from .* epoll_wait", errno.EINTR),
     ("in_place from .* fstat64", errno.ENOMEM)))
@@ -92,6 +122,29 @@ def test_up_all_the_same(failing, snapshot, call, how):
     before = snapshot()
     one.plan("all of up", call, how)
     one.check(one.made.up(env=one.env), 0, "up in")
+    one.made.verb("status", "--check")
+    one.made.down()
+    one.end(before, snapshot)
+
+
+def test_journal_cut_short_as_it_is_written(failing, snapshot):
+    """Not even a store to it that hits nothing (SIGBUS) is lost: it is put back first."""
+    one = failing("""\
+hooks: {up: ./hook, down: ./hook}
+nodes: {r1: {exec: "touch inside; while ! test -e go; do sleep 0.01; done"}}
+""")
+    folder, before = one.made.file.parent, snapshot()
+    journal = run_dir() / one.made.name / "journal"
+    with faultlab.start(one.made, "up", one.made.file) as up:
+        faultlab.wait("it is at its exec", (folder / "inside").exists, reap=False)
+        guardian, size = faultlab.one("tapnet-guard"), journal.stat().st_size
+        os.kill(guardian, signal.SIGSTOP)  # it would be first
+        os.truncate(journal, 0)
+        (folder / "go").touch()
+        said = up.communicate(timeout=20)[0]
+    assert up.returncode == 0, said
+    assert journal.stat().st_size == size
+    os.kill(guardian, signal.SIGCONT)
     one.made.verb("status", "--check")
     one.made.down()
     one.end(before, snapshot)
