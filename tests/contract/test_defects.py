@@ -203,7 +203,7 @@ def test_defect_6_no_fd_is_closed_twice(lab, needs, snapshot):
     needs("strace")
     text = """\
 bridges: {lan: {subnet: none}}
-nodes: {g: {kind: guest, command: [COMMAND, "1000"], interfaces: {eth0: {bridge: lan, tap: {queues: 3}}}}}
+nodes: {g: {kind: guest, command: [COMMAND, "1000"], interfaces: {eth0: {bridge: lan, tap: {queues: 3, sndbuf: 100000}}}}}
 """
     made, before = lab(text.replace("COMMAND", "sleep")), snapshot()
     fine = closes(made, 0)

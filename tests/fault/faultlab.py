@@ -186,9 +186,9 @@ def pids(comm, root=None):
 
 
 def one(comm):
-    found = pids(comm)
-    assert len(found) == 1, f"{len(found)} processes {comm}"
-    return found[0]
+    """The process of this name; one that has not yet executed its program has its parent's."""
+    wait(f"there is one {comm}", lambda: len(pids(comm)) == 1, reap=False)
+    return pids(comm)[0]
 
 
 def reap():

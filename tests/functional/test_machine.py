@@ -26,8 +26,10 @@ def kernel(needs, run):
 
 
 def start(*argv, **how):
+    # pylint: disable=subprocess-popen-preexec-fn
     return subprocess.Popen([MACHINE, *argv], text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, **how)
+                            stderr=subprocess.PIPE, **how,
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def emulators():

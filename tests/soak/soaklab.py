@@ -31,7 +31,7 @@ from conftest import Session, mounts, run_dir
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS", 0))
 SEED = int(os.environ.get("TAPNET_SEED", 1))
 CI_SECONDS = 200.0  # a harness needs 10 to 50 in a test run
-LONGEST = 10.0  # no wait is longer, in seconds
+LONGEST = 10.0 if SECONDS else 30.0  # no wait is longer, in seconds; the kernel frees all labs in one queue
 SETTLE = 0.1  # seconds after a kill
 JUDGED = 50  # so many kills in quiet moments are enough to judge by
 WINDOW, WAITED = 0.01, 0.1  # seconds before and after a quiet moment, the part of them that others waited

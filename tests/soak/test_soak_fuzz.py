@@ -18,7 +18,7 @@ FUZZERS, JUDGES = TOP / "build/fuzz/tests/fuzz", TOP / "build/tests/fuzz"
 CORPUS = TOP / "tests/fuzz/corpus"
 CI_SECONDS = 30  # of each
 AT_ONCE = 4
-LEAST = 1000  # inputs of each: with fewer it did not get to anything new
+LEAST = 100  # inputs of each: with fewer it did not get to anything new
 MORE = {"lab": [TOP / "tests/data/malformed", TOP / "tests/data/labs", TOP / "labs"],
         "preset": [TOP / "presets"]}
 
