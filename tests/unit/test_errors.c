@@ -262,12 +262,61 @@ static void limits_are_told(void **state)
 	}
 }
 
+/* The same of long lists: `each`, with its number, n times between the two others. */
+static const struct {
+	const char *before, *each, *after;
+	int n;
+	const char *words;
+} long_ones[] = {
+	{ "nodes:\n", "  'h%d-${i}-${j}': {for: {i: 1-24999, j: 1-24999}}\n", "", 10,
+	  "10:29: the lab grows to more than 400000 values here\n" },
+	{ "bridges: {b: }\nnodes:\n  'h${i}': {for: {i: 1-700}, interfaces: {eth0: {bridge: b, "
+	  "ipv6: [",
+	  "'fd00::%d', ", "]}}}\n", 700,
+	  "3:67: the lab grows to more than 400000 values here (in h565)\n" },
+	{ "nodes:\n  'h${i}': {for: {i: 1-1000}, exec: [[", "w%d, ", "]]}\n", 1000,
+	  "2:38: the lab grows to more than 400000 values here (in h397)\n" },
+	{ "nodes:\n  'h${i}': {for: {i: 1-1000}, kind: guest, command: cat, ready: {console: '${i}",
+	  "w%d", "'}}\n", 400, "2:75: the lab grows to more than 400000 values here (in h528)\n" },
+	{ "groups: {g: {env: {", "A%d: 1, ",
+	  "}}}\nnodes:\n  'h${i}': {for: {i: 1-1000}, group: g, env: {B: 1}}\n", 4000,
+	  "3:46: the lab grows to more than 400000 values here (in h80)\n" },
+	{ "nodes:\n  'h${i}': {for: {i: 1-1000}, exec: [[", "'${i}%01000d', ", "]]}\n", 20,
+	  "2:8103: ${…} makes more than 16 MiB of text (in h836)\n" },
+};
+
+static void limits_of_long_ones(void **state)
+{
+	const struct lab_options options = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(long_ones); i++) {
+		struct strbuf text autostr = STRBUF_INIT;
+		struct strbuf found autostr = STRBUF_INIT;
+		struct loaded loaded;
+		const char *told;
+
+		strbuf_puts(&text, long_ones[i].before);
+		for (int n = 0; n < long_ones[i].n; n++)
+			strbuf_printf(&text, long_ones[i].each, n);
+		strbuf_puts(&text, long_ones[i].after);
+		load(&loaded, text.text, text.len, &options);
+		assert_int_equal(loaded.r, -EINVAL);
+		errors_of(&loaded, &found);
+		told = strstr(found.text, long_ones[i].words);
+		if (!str_eq(told, long_ones[i].words)) /* nor is there another error after it */
+			fail_msg("%zu gives\n%s", i, found.text);
+		arena_free(&loaded.arena);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_error),
 		cmocka_unit_test(floods_end),
 		cmocka_unit_test(limits_are_told),
+		cmocka_unit_test(limits_of_long_ones),
 	};
 
 	errors_json = argc > 1 ? argv[1] : "tests/data/errors.json";
