@@ -225,7 +225,8 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	guardian->self = spawn_pidfd(getpid(), guardian->journal.head->guardian.start_time);
 	guardian->signals = signalfd(-1, &guardian->mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (guardian->self < 0 || guardian->signals < 0)
-		return err_sys(err, -errno, "cannot prepare the guardian");
+		return err_sys(err, guardian->self < 0 ? guardian->self : -errno,
+			       "cannot prepare the guardian");
 	watch(guardian);
 	r = journal_copy(&guardian->journal, err);
 	if (r < 0)

@@ -132,8 +132,9 @@ int labdir_lock(struct labdir *dir, struct err *err)
 		return err_sys(err, errno == ENOENT ? -ESTALE : -errno, "cannot lock %s",
 			       dir->path);
 	if (fcntl(fd, F_SETLK, &lock) < 0)
-		return err_set(err, errno == EAGAIN || errno == EACCES ? -EBUSY : -errno,
-			       "%s is in use", dir->path);
+		return errno == EAGAIN || errno == EACCES
+			       ? err_set(err, -EBUSY, "%s is in use", dir->path)
+			       : err_sys(err, -errno, "cannot lock %s", dir->path);
 	/* Whoever tore the last lab down may have removed this very directory, or this very file. */
 	errno = 0;
 	if (!labdir_in_place(dir) || fstat(fd, &file) < 0 ||

@@ -66,6 +66,7 @@ UP = {
     "stdin": ("detach_stdio from .* dup2", errno.EBUSY, 1, 5, "cannot open /dev/null: Device or"),
     "lock": ("labdir_lock from take_lab openat64", errno.EMFILE, 1, 5, "cannot lock .*: Too many"),
     "lock of another": ("labdir_lock from take_lab fcntl64 6", errno.EAGAIN, 1, 3, "by another: try again"),
+    "right to lock": ("labdir_lock from take_lab fcntl64 6", errno.ENOLCK, 1, 5, "cannot lock .*: No locks"),
     "journal": ("journal_create from .* openat64", errno.ENOSPC, 1, 5, "cannot write the journal: No space"),
     "pidfd": ("(spawn_pidfd|pidfd_of) from (spawn_pidfd|guardian_prepare) syscall 434", errno.EMFILE, 1, 5,
               "cannot prepare the guardian: Too many"),
@@ -323,6 +324,7 @@ def start(one):
 
 GC = {
     "lock": ("labdir_lock from run_gc openat64", errno.EMFILE, {}, 6, "cannot lock .*: Too many"),
+    "right to lock": ("labdir_lock from run_gc fcntl64 6", errno.ENOLCK, {}, 6, "cannot lock .*: No locks"),
     "own namespace": ("ns_self from teardown_ctx open64", errno.EMFILE, {}, 6, "cannot open /proc/.*/net: Too many"),
     "batch": ("nlb_init from .* malloc", errno.ENOMEM, {}, 6, "memory"),
     "way down": ("way_down from .* calloc", errno.ENOMEM, {}, 6, "no memory to come down with"),
