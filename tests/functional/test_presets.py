@@ -191,6 +191,29 @@ def test_words_that_come_to_nothing(run, bin, tmp_path):
         assert f"guest {words}  (vm)" in text
 
 
+def test_files_that_are_missing(run, bin, tmp_path):
+    """`up` looks for all of a guest's files, and hooks, before it makes anything; those whose names only the
+    plan knows, it leaves to their steps."""
+    (tmp_path / "disk").write_text("")
+    path = write(tmp_path, f"""\
+name: missing-{os.getpid()}
+bridges: {{lan: }}
+defaults: {{node: {{kind: own, interfaces: {{eth0: lan}}}}}}
+nodes:
+  a: {{kernel: "${{lab.dir}}/k", initrd: /nowhere/i, disk: disk}}
+  b: {{kernel: {"x" * 4100}, initrd: "${{lab.dir}}/disk", disk: "${{eth0.mac}}.img"}}
+  c: {{hooks: {{up: "${{lab.dir}}/up", down: ./may-come}}}}
+  d: {{hooks: {{up: "${{eth0.mac}}/up"}}}}
+""", own="command: [./prog, {when: kernel, args: '${kernel}'}, {when: initrd, args: '${initrd}'}, "
+         "{when: disk, args: '${disk}'}]\n")
+    error = run([bin, "up", path], status=2, env=ENV).stderr
+    assert re.findall(r"^\S+?lab\.yaml:(\d+:\d+: error: .*)$", error, re.M) == [
+        "5:15: error: k: No such file or directory",
+        "5:39: error: /nowhere/i: No such file or directory",
+        f"6:15: error: {'x' * 4100}: File name too long",
+        '7:19: error: up hook "up": could not start: No such file or directory']
+
+
 def test_where_guests_run(run, bin, tmp_path):
     """One that finds its TAPs by name runs where these are, unless the lab says otherwise."""
     wired = "nodes:\n  r: \n  vm: {kind: own%s}\nlinks: [[vm, r]]\n"
