@@ -82,18 +82,11 @@ char *arena_text(struct arena *arena, const struct strbuf *text)
 
 char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
 {
-	va_list again;
-	char *p;
-	int len;
+	int len = vsnprintf(arena->base + arena->used, arena->size - arena->used, fmt, ap);
 
-	va_copy(again, ap);
-	len = vsnprintf(NULL, 0, fmt, again);
-	va_end(again);
 	if (len < 0)
 		abort();
-	p = arena_alloc(arena, (size_t)len + 1);
-	(void)vsnprintf(p, (size_t)len + 1, fmt, ap);
-	return p;
+	return arena_alloc(arena, (size_t)len + 1);
 }
 
 char *arena_printf(struct arena *arena, const char *fmt, ...)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PRINTF_ROOM 120 /* enough for most words: they are then formatted once */
+
 char strbuf_empty[1];
 
 static bool strbuf_room(struct strbuf *buf, size_t more)
@@ -47,16 +49,22 @@ void strbuf_puts(struct strbuf *buf, const char *s)
 void strbuf_printf(struct strbuf *buf, const char *fmt, ...)
 {
 	va_list ap;
+	size_t room;
 	int len;
 
-	va_start(ap, fmt);
-	len = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	if (len < 0 || !strbuf_room(buf, (size_t)len))
+	if (!strbuf_room(buf, PRINTF_ROOM))
 		return;
-	va_start(ap, fmt);
-	(void)vsnprintf(buf->text + buf->len, (size_t)len + 1, fmt, ap);
-	va_end(ap);
+	for (;;) {
+		room = buf->cap - buf->len;
+		va_start(ap, fmt);
+		len = vsnprintf(buf->text + buf->len, room, fmt, ap);
+		va_end(ap);
+		if (len >= 0 && (size_t)len < room)
+			break;
+		buf->text[buf->len] = '\0';
+		if (len < 0 || !strbuf_room(buf, (size_t)len))
+			return;
+	}
 	buf->len += (size_t)len;
 }
 
