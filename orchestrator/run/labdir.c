@@ -15,6 +15,7 @@
 
 #define FAILED_SUFFIX ".failed"
 #define LOG_SUFFIX    ".log"
+#define OPEN_TRIES    100
 
 static int base_path(char out[LABDIR_PATH], struct err *err)
 {
@@ -60,12 +61,17 @@ static int open_there(int at, const char *name, const char *path, struct err *er
 /* One that was made for it, and then cannot be opened, is removed. */
 static int open_own(int at, const char *name, const char *path, bool create, struct err *err)
 {
-	bool made = create && mkdirat(at, name, 0700) == 0;
-	int fd;
+	bool made = false;
+	int fd = -ENOENT;
 
-	if (create && !made && errno != EEXIST)
-		return err_sys(err, -errno, "cannot make %s", path);
-	fd = open_there(at, name, path, err);
+	for (int tries = 0; tries < OPEN_TRIES; tries++) {
+		made = create && mkdirat(at, name, 0700) == 0;
+		if (create && !made && errno != EEXIST)
+			return err_sys(err, -errno, "cannot make %s", path);
+		fd = open_there(at, name, path, err);
+		if (fd != -ENOENT || !create) /* else the last lab's end took it away just then */
+			break;
+	}
 	if (fd < 0 && made)
 		(void)unlinkat(at, name, AT_REMOVEDIR);
 	return fd;
