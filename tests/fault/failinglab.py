@@ -4,6 +4,8 @@
 import re
 import shutil
 
+import pytest
+
 import faultlab
 from faultcalls import Calls, labels
 
@@ -57,13 +59,23 @@ class Failing:
         faultlab.check_gone(self.made, before, snapshot)
 
 
-def maker(lab, binary, folder):
-    """What the fixture `failing` gives: failing(text) is a Failing, not yet up."""
-    def failing(text=LAB, tap=""):
-        return Failing(faultlab.with_hook(lab(text.replace("TAP", tap), binary)), binary, folder / "calls")
-    return failing
+@pytest.fixture(name="failing")
+def failing_(lab, fault_bin, tmp_path):
+    """failing(text): a Failing, not yet up."""
+    def make(text=LAB, tap=""):
+        return Failing(faultlab.with_hook(lab(text.replace("TAP", tap), fault_bin)), fault_bin, tmp_path / "calls")
+    return make
 
 
 def both_killed():
     victims = faultlab.kill_who("both")
     faultlab.wait("killed", lambda: all(map(faultlab.gone, victims)) and not faultlab.pids("tapnet-init"))
+
+
+def learn_gc(one, name):
+    """Of a lab that is up: both are killed, and `gc` tells where its calls are."""
+    both_killed()
+    one.calls.plan()
+    one.made.verb("gc", env=one.env)
+    one.learn(name)
+    faultlab.forget_hooks(one.made)

@@ -16,12 +16,7 @@ import failinglab
 import faultlab
 import taplab
 from conftest import run_dir
-from failinglab import EVER, Failing
-
-
-@pytest.fixture
-def failing(lab, fault_bin, tmp_path):
-    return failinglab.maker(lab, fault_bin, tmp_path)
+from failinglab import EVER, Failing, failing_  # noqa: F401
 
 
 def undisturbed(failing):
@@ -37,11 +32,7 @@ def undisturbed(failing):
     one.made.down()
     one.learn("down")
     one.made.up(env=one.env)
-    failinglab.both_killed()
-    one.calls.plan()
-    one.made.verb("gc", env=one.env)
-    one.learn("gc")
-    faultlab.forget_hooks(one.made)
+    failinglab.learn_gc(one, "gc")
 
 
 def touch(one):

@@ -10,12 +10,7 @@ import pytest
 import failinglab
 import faultlab
 from conftest import run_dir
-from failinglab import EVER, Failing
-
-
-@pytest.fixture
-def failing(lab, fault_bin, tmp_path):
-    return failinglab.maker(lab, fault_bin, tmp_path)
+from failinglab import EVER, Failing, failing_  # noqa: F401
 
 
 VERBS = {"status": ["status"], "exec": ["exec", "r1", "true"], "restart": ["restart", "g1"]}
@@ -37,11 +32,7 @@ def undisturbed(failing):
     one.made.down(env=one.env)
     one.learn("down asked for")
     one.made.up()
-    failinglab.both_killed()
-    one.calls.plan()
-    one.made.verb("gc", env=one.env)
-    one.learn("gc of files")
-    faultlab.forget_hooks(one.made)
+    failinglab.learn_gc(one, "gc of files")
 
 
 # --- the way up -------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ MEASURES = ("memory", "calls", "plan", "exec", "guests", "hooks", "killed")
 @pytest.fixture(scope="module", autouse=True)
 def root(needs):
     if os.geteuid():
-        pytest.skip("needs root")
+        pytest.skip("needs root, to make network namespaces")
     needs("strace", "nsenter")
     if not tools.LIMIT.exists():
         pytest.fail(f"{tools.LIMIT} is not built: ninja -C build bench", pytrace=False)
