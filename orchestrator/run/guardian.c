@@ -148,14 +148,27 @@ struct guardian {
 	struct ctx ctx;
 };
 
-/* The directory may be removed under us by the end of the last lab of this name. */
-static int take_lab(struct labdir *dir, struct err *err)
+static bool caller_gone(int report)
+{
+	struct pollfd p = { .fd = report, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) > 0 && p.revents;
+}
+
+/* The directory may be removed under us by the end of the last lab of this name; or by a `down` that
+ * came after our caller was killed, and said that nothing is there. */
+static int take_lab(struct labdir *dir, int report, struct err *err)
 {
 	char name[sizeof dir->name];
 	int r;
 
 	memcpy(name, dir->name, sizeof name);
-	for (int tries = LOCK_TRIES; (r = labdir_lock(dir, err)) == -ESTALE && tries; tries--) {
+	for (int tries = LOCK_TRIES;; tries--) {
+		r = labdir_lock(dir, err);
+		if ((r == 0 || r == -ESTALE) && caller_gone(report))
+			return err_set(err, -ECANCELED, "who called is gone");
+		if (r != -ESTALE || !tries)
+			break;
 		labdir_close(dir);
 		r = labdir_open(name, true, dir, err);
 		if (r < 0)
@@ -212,7 +225,7 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	(void)sigprocmask(SIG_BLOCK, &guardian->mask, NULL);
 	r = detach_stdio(err);
 	if (r == 0)
-		r = take_lab(dir, err);
+		r = take_lab(dir, guardian->report, err);
 	if (r < 0)
 		return r;
 	labdir_forget_failed(dir);

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +106,11 @@ def test_a_failed_lab_is_kept(make, snapshot):
 
 # --- a caller that goes away ------------------------------------------------------------------------
 
+def children(pid):
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
 def test_up_with_a_reader_that_went_away(make, snapshot):
     """SIGPIPE and a closed terminal do not keep a lab from its end."""
     made = make()
@@ -116,6 +122,27 @@ def test_up_with_a_reader_that_went_away(make, snapshot):
     if made.is_there():
         assert json.loads(made.verb("list", "--format", "json").stdout)
         made.down()
+    faultlab.check_gone(made, before, snapshot)
+
+
+def test_down_before_the_guardian_has_the_lab(lab, needs, snapshot):
+    """`up` is killed when its run directory is there and its guardian, held up, not yet: a `down`
+    that came between the two said the truth, for the guardian then makes nothing."""
+    needs("strace")
+    made = faultlab.with_hook(lab(faultlab.QUICK))  # strace and LeakSanitizer exclude each other
+    before = snapshot()
+    argv = ["strace", "-f", "-qq", "-o", made.file.parent / "trace", "-e", "trace=prctl",
+            "-e", "inject=prctl:delay_enter=500000:when=1", made.bin, "up", made.file]
+    strace = subprocess.Popen([str(a) for a in argv], cwd=made.file.parent,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    faultlab.wait("the run directory", made.is_there)
+    verb, = children(strace.pid)
+    faultlab.wait("the guardian", lambda: children(verb))
+    os.kill(verb, signal.SIGKILL)
+    made.down()
+    while strace.poll() is None:
+        assert not made.is_there()
+    assert "PR_SET_CHILD_SUBREAPER" in (made.file.parent / "trace").read_text()
     faultlab.check_gone(made, before, snapshot)
 
 
