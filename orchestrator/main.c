@@ -1,7 +1,9 @@
 /* main.c - the table of verbs, and the way into them. */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 
@@ -75,8 +77,10 @@ int main(int argc, char **argv)
 	const char *names[64], *near;
 	size_t n = 0;
 
-	if (fill_stdio() < 0)
+	if (fill_stdio() < 0) {
+		cli_complain("cannot open /dev/null: %s", strerror(errno));
 		return EXIT_UNABLE;
+	}
 	if (getauxval(AT_SECURE) || geteuid() != getuid() || getegid() != getgid()) {
 		cli_complain(
 			"it is not made to be setuid or setgid, or to have capabilities of its "

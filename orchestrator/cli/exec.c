@@ -49,8 +49,8 @@ static int guest_refused(const struct plan_node *node)
 	return EXIT_OWN;
 }
 
-/* A node with programs of its own is joined whole; of a plain one there is the network, and the
- * mounts that all plain ones share. */
+/* A node with programs of its own is joined whole; of a plain one there is the network, and its
+ * mounts, if it has hooks, or those that all plain ones share. */
 static struct spawn spawn_in(const struct plan_node *node, struct json_object *answer,
 			     const int fds[CONTROL_FDS])
 {
@@ -65,7 +65,7 @@ static struct spawn spawn_in(const struct plan_node *node, struct json_object *a
 		.netns = cell ? -1 : fds[0],
 		.mntns = cell ? -1 : fds[1],
 		.hostname = cell ? NULL : node->name,
-		.fresh_sys = !cell,
+		.fresh_sys = !cell && !json_object_object_get_ex(answer, "sys", NULL),
 		.die_with_parent = true,
 		.uid = -1,
 		.gid = -1,

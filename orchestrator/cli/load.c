@@ -12,6 +12,7 @@
 #include "base/io.h"
 #include "cli/cli.h"
 #include "kind/kind.h"
+#include "run/run.h"
 
 bool cli_assume(struct assume *assume, const char *text)
 {
@@ -286,7 +287,7 @@ int cli_find(const char *name, struct running *ret_running)
 		return EXIT_STATE;
 	}
 	if (r == 0)
-		r = journal_open(ret_running->dir.fd, &ret_running->journal, &err);
+		r = run_journal(&ret_running->dir, &ret_running->journal, &err);
 	if (r < 0) {
 		cli_error(&err);
 		return EXIT_STATE;

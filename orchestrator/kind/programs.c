@@ -117,6 +117,18 @@ static struct program hook_program(struct planner *planner, const struct hook_ow
 	return program;
 }
 
+/* Made once, for all hooks that run there. */
+static void mounts_step(struct planner *planner, uint32_t space)
+{
+	struct space *of = &planner->plan->spaces[space];
+
+	if (space == SPACE_HOST || of->mounts >= 0)
+		return;
+	of->mounts = planner->plan->fd_end++;
+	STEP(planner, OP_MOUNTS, space, of->name, (struct pos){ 0 },
+	     (struct op_mounts){ .fd = of->mounts });
+}
+
 static void hook_step(struct planner *planner, const struct hook_owner *owner,
 		      const struct hooks *hooks)
 {
@@ -136,6 +148,7 @@ static void hook_step(struct planner *planner, const struct hook_owner *owner,
 	args.down = hook_program(planner, owner, &hooks->down, "down", args.down_fds);
 	args.up_timeout_ms = hooks->up.timeout_ms;
 	args.down_timeout_ms = hooks->down.timeout_ms;
+	mounts_step(planner, owner->space);
 	planner_step(planner, OP_HOOK, owner->space, owner->what,
 		     hooks->up.command.argc ? hooks->up.command.pos : hooks->down.command.pos,
 		     &args, sizeof args);

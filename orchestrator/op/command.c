@@ -128,9 +128,9 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 		.netns = step->space == SPACE_HOST ? -1
 			 : gone >= 0		   ? gone
 						   : ctx->plan->spaces[step->space].fd,
-		.mntns = node && ctx->have_fds ? ctx->plan->mounts_fd : -1,
+		.mntns = ctx->have_fds ? ctx->plan->spaces[step->space].mounts : -1,
 		.hostname = node ? ctx->plan->spaces[step->space].name : NULL,
-		.fresh_sys = step->space != SPACE_HOST,
+		.fresh_sys = step->space != SPACE_HOST && !ctx->have_fds,
 		.fds = fds,
 		.n_fds = hook->fd >= 0 && ctx->have_fds ? (int)n_fds : 0,
 		.rights = step->space == SPACE_HOST ? RIGHTS_HELD : RIGHTS_NODE,

@@ -22,6 +22,7 @@ const struct op *op_of(const struct step *step)
 static const struct rec space_table[] = {
 	REC(REC_STR, struct space, name),
 	REC(REC_INT, struct space, fd),
+	REC(REC_INT, struct space, mounts),
 	REC(REC_BOOL, struct space, taps),
 	REC_END,
 };
@@ -192,7 +193,8 @@ static bool plan_fits(const struct plan *plan)
 	    !fds_fit(plan, plan->mounts_fd, 1))
 		return false;
 	for (int i = 0; i < plan->n_spaces; i++)
-		if (!plan->spaces[i].name || !fds_fit(plan, plan->spaces[i].fd, 1))
+		if (!plan->spaces[i].name || !fds_fit(plan, plan->spaces[i].fd, 1) ||
+		    !fds_fit(plan, plan->spaces[i].mounts, 1))
 			return false;
 	for (int i = 0; i < plan->n_nodes; i++) {
 		const struct plan_node *node = &plan->nodes[i];

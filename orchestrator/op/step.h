@@ -39,6 +39,7 @@
 struct space {
 	const char *name; /* "host", "switch", or the node's */
 	int fd;		  /* -1: host */
+	int mounts;	  /* the mount namespace of its hooks, -1: none */
 	bool taps;	  /* it holds TAPs: links are deleted by group before the fds are closed */
 };
 
@@ -81,8 +82,9 @@ struct op_netns {
 	int fd; /* of the space */
 };
 
-struct op_mounts { /* the hosts file, and the mount namespace of plain nodes that shows it */
-	const char *hosts; /* its text */
+/* A mount namespace: the lab's, for plain nodes, shows the hosts file; a space's shows its /sys too. */
+struct op_mounts {
+	const char *hosts; /* the lab's: the file's text; NULL: a space's */
 	int fd;
 };
 

@@ -66,8 +66,9 @@ static void assign_nodes(struct planner *planner)
 			   sizeof *dev); /* one array: in the order of the file */
 	planner->nodes = arena_calloc(arena, (size_t)lab->n_nodes, sizeof *planner->nodes);
 	plan->spaces = arena_calloc(arena, (size_t)lab->n_nodes + 2, sizeof *plan->spaces);
-	plan->spaces[SPACE_HOST] = (struct space){ .name = "host", .fd = -1 };
-	plan->spaces[SPACE_SWITCH] = (struct space){ .name = "switch", .fd = plan->fd_end++ };
+	plan->spaces[SPACE_HOST] = (struct space){ .name = "host", .fd = -1, .mounts = -1 };
+	plan->spaces[SPACE_SWITCH] =
+		(struct space){ .name = "switch", .fd = plan->fd_end++, .mounts = -1 };
 	plan->n_spaces = 2;
 	for (int n = 0; n < lab->n_nodes; n++) {
 		struct node *node = lab->nodes[n];
@@ -80,8 +81,9 @@ static void assign_nodes(struct planner *planner)
 						  .disk_guest_fd = -1 };
 		if (!node->kind->guest) {
 			planned->space = (uint32_t)plan->n_spaces;
-			plan->spaces[plan->n_spaces++] =
-				(struct space){ .name = node->name, .fd = plan->fd_end++ };
+			plan->spaces[plan->n_spaces++] = (struct space){ .name = node->name,
+									 .fd = plan->fd_end++,
+									 .mounts = -1 };
 		}
 		planned->n_devs = node->n_ifaces;
 		planned->devs = arena_calloc(arena, (size_t)node->n_ifaces, sizeof *planned->devs);

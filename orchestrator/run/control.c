@@ -118,13 +118,13 @@ static bool do_status(struct loop *loop, const struct client *client, struct jso
 /* ---- enter: what exec and shell need of a node */
 
 /* Is there a namespace behind the space's fd? It is reserved from the start, and not every lab needs
- * a switch. */
-static bool space_made(const struct loop *loop, uint32_t space)
+ * a switch; nor every space mounts. */
+static bool space_is(const struct loop *loop, uint32_t space, enum op_id made)
 {
 	const struct plan *plan = loop->ctx->plan;
 
 	for (int i = 0; i < plan->n_steps; i++)
-		if (plan->steps[i].op == OP_NETNS && plan->steps[i].space == space)
+		if (plan->steps[i].op == made && plan->steps[i].space == space)
 			return slot_get(&loop->ctx->slots[i]) == SLOT_DONE;
 	return false;
 }
@@ -139,7 +139,7 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 
 	if (node->guest)
 		return refuse(client, "a guest has no namespace to enter");
-	if (!space_made(loop, node->space))
+	if (!space_is(loop, node->space, OP_NETNS))
 		return refuse(client, "it is not there yet");
 	fds[0] = plan->spaces[node->space].fd;
 	o = json_object_new_object();
@@ -151,6 +151,9 @@ static bool do_enter(struct loop *loop, const struct client *client, const struc
 		}
 		fds[n++] = pidfd;
 		json_put(&o, "cell", json_object_new_boolean(true));
+	} else if (space_is(loop, node->space, OP_MOUNTS)) {
+		fds[n++] = plan->spaces[node->space].mounts;
+		json_put(&o, "sys", json_object_new_boolean(true));
 	} else if (plan->mounts_fd >= 0) {
 		fds[n++] = plan->mounts_fd;
 	}
@@ -168,7 +171,7 @@ static bool do_space(struct loop *loop, const struct client *client, struct json
 	if (space < 0 || space >= plan->n_spaces || plan->spaces[space].fd < 0)
 		return refuse(client, "no such namespace");
 	return answer_fds(client, json_object_new_object(), &plan->spaces[space].fd,
-			  space_made(loop, (uint32_t)space) ? 1 : 0);
+			  space_is(loop, (uint32_t)space, OP_NETNS) ? 1 : 0);
 }
 
 /* ---- console, restart, down */

@@ -17,6 +17,7 @@
 
 #define ANSWER_MS 2000	/* a worker that turns its loop answers within this */
 #define MARGIN_MS 90000 /* beside hooks and graces: the kernel's part of a large lab */
+#define MEND_MS	  200	/* a guardian puts what was cut short back at once */
 #define INSIST_MS 8000	/* a guardian kills a worker that does not end within 3 s */
 #define WAKE_MS	  500	/* who is suspended meanwhile is woken so soon */
 
@@ -240,14 +241,15 @@ static bool dies(const struct labdir *dir)
 	return !labdir_alive(dir);
 }
 
-/* While it lives without a journal, it has just begun or is at its very end. */
-static int journal_soon(const struct labdir *dir, struct journal *ret_journal, struct err *err)
+int run_journal(const struct labdir *dir, struct journal *ret_journal, struct err *err)
 {
-	int64_t deadline = io_now_ms() + ANSWER_MS;
+	int64_t now = io_now_ms(), soon = now + ANSWER_MS, mended = now + MEND_MS;
 	int r;
 
-	while ((r = journal_open(dir->fd, ret_journal, err)) == -ENOENT && labdir_alive(dir) &&
-	       io_now_ms() < deadline)
+	while ((r = journal_open(dir->fd, ret_journal, err)) < 0 && labdir_alive(dir) &&
+	       io_now_ms() < (r == -ENOENT    ? soon
+			      : r == -EBADMSG ? mended
+					      : now))
 		(void)poll(NULL, 0, 1);
 	return r;
 }
@@ -262,7 +264,7 @@ int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *
 
 	*ret_outcome = DOWN_DONE;
 	if (labdir_alive(dir)) {
-		r = journal_soon(dir, &journal, err);
+		r = run_journal(dir, &journal, err);
 		r = r < 0 ? down_blind(dir, words, err) : down_alive(dir, &journal, words, err);
 		if (r < 0 && ((r != -EBADMSG && r != -ENOENT) || !dies(dir)))
 			return r;

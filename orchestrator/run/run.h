@@ -49,6 +49,10 @@ enum down_outcome { DOWN_DONE, DOWN_LEFT, DOWN_NOT_UP };
 int run_down(struct labdir *dir, enum down_outcome *ret_outcome, struct strbuf *words,
 	     struct err *err);
 
+/* As journal_open(). While the lab lives, one that is not there is waited for: it has just begun, or is
+ * at its very end; and so is one that was cut short: it is put back. */
+int run_journal(const struct labdir *dir, struct journal *ret_journal, struct err *err);
+
 /* Tears down what a dead lab left; the lock must be free. 1 when there was something, 0, -errno;
  * problems get what is still there. */
 int run_gc(struct labdir *dir, struct strbuf *words, struct strbuf *problems, struct err *err);

@@ -1,4 +1,4 @@
-/* cell.c - a cell's init, and the mount namespace of plain nodes.
+/* cell.c - a cell's init.
  *
  * Theory of operation. The init is pid 1 of its pid namespace, so the kernel kills all that is
  * inside when it ends. It waits for three things: a child to reap, SIGTERM, and the guardian's
@@ -14,25 +14,20 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/io.h"
 #include "sys/child.h"
-#include "sys/ns.h"
-#include "sys/place.h"
+#include "sys/mnt.h"
 #include "sys/spawn.h"
 
-#define CELL_COMM     "tapnet-init"
-#define CELL_TRY_MS   5 /* between two looks at whether anybody is left */
-#define MNTNS_MAKE_MS 5000
+#define CELL_COMM   "tapnet-init"
+#define CELL_TRY_MS 5 /* between two looks at whether anybody is left */
 
 enum { CELL_GUARDIAN = 3, CELL_SIGNALS, CELL_REPORT }; /* the init's fds */
 
@@ -44,12 +39,6 @@ static void cell_check(int report, enum child_step step, int code)
 		child_fail(report, step, code);
 }
 
-static int cell_mount_proc(void)
-{
-	return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 ? -errno
-											  : 0;
-}
-
 static void cell_surroundings(const struct cell *cell, int report)
 {
 	const char *name = cell->hostname;
@@ -59,11 +48,11 @@ static void cell_surroundings(const struct cell *cell, int report)
 	if (!name)
 		return;
 	cell_check(report, CHILD_HOSTNAME, sethostname(name, strlen(name)) < 0 ? -errno : 0);
-	cell_check(report, CHILD_HOSTS, child_private_mounts());
+	cell_check(report, CHILD_HOSTS, mnt_private());
 	if (cell->hosts)
-		cell_check(report, CHILD_HOSTS, child_mount_hosts(cell->hosts));
-	cell_check(report, CHILD_PROC, cell_mount_proc());
-	cell_check(report, CHILD_SYS, child_mount_sys());
+		cell_check(report, CHILD_HOSTS, mnt_hosts(cell->hosts));
+	cell_check(report, CHILD_PROC, mnt_proc());
+	cell_check(report, CHILD_SYS, mnt_sys());
 }
 
 /* ---- the init */
@@ -190,65 +179,4 @@ int cell_result(struct spawned *spawned, int64_t deadline, struct err *err)
 		return child_failed(spawned, &report, err); /* the end without words: killed */
 	fd_closep(&spawned->report);
 	return 0;
-}
-
-/* ---- a mount namespace without a process */
-
-struct mntns_child {
-	const char *hosts;
-	int sock;
-};
-
-/* Makes it, says so, and stays until it has been taken a reference to. */
-static int mntns_child(void *arg)
-{
-	const struct mntns_child *child = arg;
-	int r = child_private_mounts();
-	char c;
-
-	if (r == 0 && child->hosts)
-		r = child_mount_hosts(child->hosts);
-	if (io_write_all(child->sock, &r, sizeof r) == 0)
-		(void)!recv(child->sock, &c, 1, 0);
-	return 0;
-}
-
-static int mntns_take(const struct spawned *spawned, int sock, int at, struct err *err)
-{
-	autofd int fd = -1;
-	char path[32];
-	int code, r = io_wait(sock, POLLIN, io_now_ms() + MNTNS_MAKE_MS);
-
-	if (r == 0)
-		r = -ETIMEDOUT;
-	if (r > 0)
-		r = recv(sock, &code, sizeof code, 0) == sizeof code ? code : -ECHILD;
-	if (r < 0)
-		return err_sys(err, r, "cannot lay the lab's names over /etc/hosts");
-	(void)snprintf(path, sizeof path, "/proc/%d/ns/mnt", spawned->pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	r = fd < 0 ? -errno : fd_place(&fd, at);
-	return r < 0 ? err_sys(err, r, "cannot keep a mount namespace at fd %d", at) : 0;
-}
-
-int spawn_mntns(const char *hosts, int at, struct err *err)
-{
-	autofd int ours = -1, theirs = -1;
-	struct spawned spawned;
-	int pair[2], status, r;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, -errno, "cannot make a mount namespace");
-	ours = pair[0];
-	theirs = pair[1];
-	r = spawn_fork(CLONE_NEWNS, &theirs, 1, mntns_child,
-		       &(struct mntns_child){ .hosts = hosts, .sock = theirs }, &spawned, err);
-	if (r < 0)
-		return err_wrap(err, "cannot make a mount namespace");
-	fd_closep(&theirs);
-	r = mntns_take(&spawned, ours, at, err);
-	fd_closep(&ours); /* lets it end */
-	(void)spawn_wait(spawned.pidfd, io_now_ms() + MNTNS_MAKE_MS, &status);
-	fd_closep(&spawned.pidfd);
-	return r;
 }

@@ -51,9 +51,6 @@ void child_signals(void);		  /* all dispositions as in a new login */
 void child_close(const int *keep, int n); /* all fds above 2 but these, ascending */
 uint64_t child_start_time(void);	  /* its own; 0 where /proc does not say */
 void child_mark(struct spawn_mark *mark, uint64_t start_time);
-int child_drop(void);		/* the capabilities that a node's programs do not need: 0 or -1 */
-int child_private_mounts(void); /* nothing that is mounted from here on leaks out */
-int child_mount_sys(void);	/* /sys of its network namespace */
-int child_mount_hosts(const char *hosts);
+int child_drop(void); /* the capabilities that a node's programs do not need: 0 or -1 */
 
 #endif

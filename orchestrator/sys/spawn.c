@@ -29,7 +29,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -40,6 +39,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "sys/child.h"
+#include "sys/mnt.h"
 #include "sys/pidfd.h"
 
 #define SPAWN_PATH    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -218,24 +218,6 @@ void child_mark(struct spawn_mark *mark, uint64_t start_time)
 	__atomic_store_n(&mark->pid, mark->born, __ATOMIC_RELEASE);
 }
 
-/* Slaves rather than private: what the host unmounts goes here too, and stays in no cell. */
-int child_private_mounts(void)
-{
-	return mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ? -errno : 0;
-}
-
-/* Over the old one, not in its place: a user namespace may mount it only while it sees another. */
-int child_mount_sys(void)
-{
-	return mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 ? -errno
-											   : 0;
-}
-
-int child_mount_hosts(const char *hosts)
-{
-	return mount(hosts, "/etc/hosts", NULL, MS_BIND, NULL) < 0 ? -errno : 0;
-}
-
 /* A background group may take the terminal while it blocks SIGTTOU. */
 static int group_front(int terminal)
 {
@@ -313,8 +295,8 @@ static int step_sys(struct child *child)
 		return 0;
 	if (unshare(CLONE_NEWNS) < 0)
 		return -errno;
-	r = child_private_mounts();
-	return r < 0 ? r : child_mount_sys();
+	r = mnt_private();
+	return r < 0 ? r : mnt_sys();
 }
 
 /* Copies *fd above the highest target unless it is there already (or is none). */

@@ -110,10 +110,6 @@ int cell_start(const struct cell *cell, struct spawned *ret_spawned, struct err 
 /* Waits until the cell's namespaces are ready to be joined. As spawn_result(). */
 int cell_result(struct spawned *spawned, int64_t deadline, struct err *err);
 
-/* A mount namespace for plain nodes, with hosts laid over /etc/hosts. A reference is put at the
- * fd number at. 0 or -errno. */
-int spawn_mntns(const char *hosts, int at, struct err *err);
-
 /* Waits for a pidfd's process to end, reaps it, gives its wait status. 1 ended, 0 past the
  * deadline, -errno; -ECHILD when it is not ours to reap (it has ended all the same). */
 int spawn_wait(int pidfd, int64_t deadline, int *ret_status);

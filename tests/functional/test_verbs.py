@@ -429,8 +429,9 @@ bridges: {lan: }
 
     def problems():
         found = json.loads(made.verb("status", "--format", "json").stdout)["problems"]
-        return found if len(found) == 3 else None
-    by_name = {p["where"] or p["of"]: p for p in wait_for(problems)}
+        by_name = {p["where"] or p["of"]: p for p in found}
+        return by_name if set(by_name) == {"a.bad", "a.off", "g"} else None
+    by_name = wait_for(problems)
     assert by_name["a.bad"]["kernel"].startswith("restarting")
     assert by_name["a.bad"]["remedy"] == "tapnet-lab logs a.bad"
     assert by_name["a.off"]["kernel"].startswith("ended, exited with 4 ")

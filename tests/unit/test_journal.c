@@ -198,6 +198,7 @@ static void plan_that_does_not_fit(void **state)
 	SPOIL(plan->mounts_fd, FD_PLANNED - 1);
 	SPOIL(plan->spaces[1].name, NULL);
 	SPOIL(plan->spaces[1].fd, 3);
+	SPOIL(plan->spaces[1].mounts, 3);
 	SPOIL(node->name, NULL);
 	SPOIL(node->kind, NULL);
 	SPOIL(node->space, (uint32_t)plan->n_spaces);

@@ -2,9 +2,11 @@
 #include "sys_testing.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "base/str.h"
+#include "sys/mnt.h"
 
 static char text[16384];
 static int node = -1, home = -1;
@@ -394,7 +396,7 @@ static void names_for_plain_nodes(void **state)
 	struct spawn spawn;
 
 	(void)state;
-	must(spawn_mntns(HOSTS, 320, &err));
+	assert_int_equal(mnt_make(&(struct mnt){ .base = -1, .hosts = HOSTS }, 320, &err), 320);
 	assert_childless();
 	assert_int_equal(fcntl(320, F_GETFD), FD_CLOEXEC);
 	testing_spawn(&spawn, NULL);
@@ -407,9 +409,68 @@ static void names_for_plain_nodes(void **state)
 			 0);
 	assert_string_equal(text, "plain\n192.0.2.1 r1\nin-the-node\nlo\n");
 	(void)close(320);
-	assert_int_equal(spawn_mntns("/no/such/file", 320, &err), -ENOENT);
+	assert_int_equal(mnt_make(&(struct mnt){ .base = -1, .hosts = "/no/such/file" }, 320, &err),
+			 -ENOENT);
 	assert_int_equal(fcntl(320, F_GETFD), -1);
 	assert_childless();
+}
+
+/* A node's own: with the lab's names and its own /sys. Who made it is where it was, in a chroot too. */
+static void mounts_of_one_node(void **state)
+{
+	char before[PATH_MAX], after[PATH_MAX];
+	struct spawn spawn;
+	struct stat root, same;
+	autofd int own = ns_self("mnt", &err), now = -1;
+	int lab;
+
+	(void)state;
+	assert_non_null(getcwd(before, sizeof before));
+	assert_int_equal(stat("/", &root), 0);
+	lab = mnt_make(&(struct mnt){ .base = -1, .hosts = HOSTS }, -1, &err);
+	assert_true(lab >= 0);
+	must(ns_enter_net(node, &err));
+	assert_int_equal(mnt_make(&(struct mnt){ .base = lab, .sys = true }, 320, &err), 320);
+	must(ns_enter_net(home, &err));
+	assert_non_null(getcwd(after, sizeof after));
+	assert_string_equal(after, before);
+	assert_int_equal(stat("/", &same), 0);
+	assert_true(root.st_ino == same.st_ino && root.st_dev == same.st_dev);
+	now = ns_self("mnt", &err);
+	assert_true(ns_inode(now) == ns_inode(own));
+	testing_spawn(&spawn, NULL);
+	spawn.netns = node;
+	spawn.mntns = 320;
+	assert_int_equal(
+		testing_shell(&spawn, "cat /etc/hosts; ls /sys/class/net", text, sizeof text), 0);
+	assert_string_equal(text, "192.0.2.1 r1\nin-the-node\nlo\n");
+	(void)close(320);
+	assert_int_equal(mnt_make(&(struct mnt){ .base = node }, 320, &err), -EINVAL);
+	fd_closep(&now);
+	now = ns_self("mnt", &err);
+	assert_true(ns_inode(now) == ns_inode(own));
+	(void)close(lab);
+}
+
+static int in_a_chroot(void *arg)
+{
+	(void)arg;
+	if (mkdir("/mnt/jail", 0755) < 0 || mount("tmpfs", "/mnt/jail", "tmpfs", 0, NULL) < 0 ||
+	    chroot("/mnt/jail") < 0 || mkdir("/proc", 0755) < 0 || mkdir("/here", 0755) < 0 ||
+	    chdir("/here") < 0 || mount("proc", "/proc", "proc", 0, NULL) < 0)
+		return 1;
+	if (mnt_make(&(struct mnt){ .base = -1 }, -1, &err) < 0)
+		return 2;
+	return access("../here", F_OK) < 0 || access("/here", F_OK) < 0;
+}
+
+static void root_stays_in_a_chroot(void **state)
+{
+	struct spawned child;
+
+	(void)state;
+	must(spawn_fork(CLONE_NEWNS, NULL, 0, in_a_chroot, NULL, &child, &err));
+	assert_int_equal(testing_exit(&child), 0);
 }
 
 static bool prepare(void)
@@ -448,6 +509,8 @@ int main(void)
 		cmocka_unit_test(what_a_cell_lacks_is_told),
 		cmocka_unit_test(many_cells_at_once),
 		cmocka_unit_test(names_for_plain_nodes),
+		cmocka_unit_test(mounts_of_one_node),
+		cmocka_unit_test(root_stays_in_a_chroot),
 	};
 
 	testing_start(120);
