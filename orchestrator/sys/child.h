@@ -1,4 +1,4 @@
-/* child.h - what spawn.c and cell.c share of a child's life before its program. For sys/ alone. */
+/* child.h - what clone.c, spawn.c and cell.c share of a child's life before its program. For sys/ alone. */
 #ifndef TAPNET_SYS_CHILD_H
 #define TAPNET_SYS_CHILD_H
 
@@ -35,6 +35,11 @@ struct child_report {
 /* fork(2), with extra clone flags, a pidfd, no handlers of signals, and the pid stored in
  * mark->born (NULL: nowhere) before the child runs. 0 in the child, else the pid or -1. */
 pid_t child_clone(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd);
+/* The same for one that soon executes a program or ends: fn, which does not return, runs in the caller's
+ * own memory, and the caller stands still until then. Where that is not possible, in a copy. One in
+ * the other at most. The pid or -1. */
+pid_t child_share(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd, void (*fn)(void *),
+		  void *arg);
 
 /* The pipe on which the child reports. 0 or -errno. */
 int child_pipe(int *ret_read, int *ret_write, struct err *err);

@@ -1,8 +1,10 @@
-/* spawn.c - the only place that forks, and the only place that executes programs.
+/* spawn.c - the only place that executes programs.
  *
- * Theory of operation. A child is a copy of the caller, which has one thread, made by clone3(2) so
- * that its pidfd comes with it. It walks the table child_steps[] from top to bottom; a step that
- * fails is named, with its errno, on a CLOEXEC pipe whose end without words means "executed".
+ * Theory of operation. A child walks the table child_steps[] from top to bottom; a step that fails is
+ * named, with its errno, on a CLOEXEC pipe whose end without words means "executed". It shares the
+ * caller's memory until then (clone.c), so it may read all of it, writes to its own struct child
+ * only, and allocates nothing. One that changes its user is a copy, as the kernel marks the memory of
+ * who does that.
  *
  * The pid namespace of a cell can only be entered for one's next child, and a caller without
  * rights on its own could not leave it again. So a helper enters it, and makes the program with
@@ -61,22 +63,6 @@ struct child {
 };
 
 /* ---- clone and report */
-
-pid_t child_clone(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd)
-{
-	int32_t nowhere;
-	struct clone_args args = {
-		.flags = flags | CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_CLEAR_SIGHAND,
-		.pidfd = (uintptr_t)ret_pidfd,
-		.parent_tid = (uintptr_t)(mark ? &mark->born : &nowhere),
-		.exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, /* the maker's own, then */
-	};
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
-
-	if (pid < 0)
-		*ret_pidfd = -1; /* a number may have been stored before it failed */
-	return pid;
-}
 
 int child_pipe(int *ret_read, int *ret_write, struct err *err)
 {
@@ -476,9 +462,10 @@ static const struct {
 	{ CHILD_PARENT, step_parent },	 { CHILD_EXEC, step_exec },
 };
 
-static void child_run(struct child *child) __attribute__((noreturn));
-static void child_run(struct child *child)
+static void child_run(void *arg)
 {
+	struct child *child = arg;
+
 	child_signals();
 	if (child->spawn->mark)
 		child->start_time = child_start_time();
@@ -491,6 +478,19 @@ static void child_run(struct child *child)
 			child_fail(child->report, child_steps[i].step, r);
 	}
 	child_exit(SPAWN_FAILED); /* not reached: the last step executes or fails */
+}
+
+static pid_t child_make(struct child *child, uint64_t flags, int *ret_pidfd)
+{
+	const struct spawn *spawn = child->spawn;
+	pid_t pid;
+
+	if (spawn->uid < 0 && spawn->gid < 0)
+		return child_share(flags, spawn->mark, ret_pidfd, child_run, child);
+	pid = child_clone(flags, spawn->mark, ret_pidfd);
+	if (pid == 0)
+		child_run(child);
+	return pid;
 }
 
 /* ---- in the caller */
@@ -528,16 +528,19 @@ struct birth {
 	int pidfd, code;
 };
 
-static void helper_run(struct child *child, int tell) __attribute__((noreturn));
-static void helper_run(struct child *child, int tell)
+struct helper {
+	struct child *child;
+	int tell;
+};
+
+static void helper_run(void *arg)
 {
-	const struct spawn *spawn = child->spawn;
+	const struct helper *helper = arg;
+	const int tell = helper->tell;
 	struct birth birth = { .pid = -1, .pidfd = -1 };
 
-	if (setns(spawn->cell, CLONE_NEWPID) == 0)
-		birth.pid = child_clone(CLONE_PARENT, spawn->mark, &birth.pidfd);
-	if (birth.pid == 0)
-		child_run(child);
+	if (setns(helper->child->spawn->cell, CLONE_NEWPID) == 0)
+		birth.pid = child_make(helper->child, CLONE_PARENT, &birth.pidfd);
 	/* ENOMEM is what the kernel says of a pid namespace whose init is gone. */
 	if (birth.pid < 0)
 		birth.code = errno == ENOMEM ? -ESRCH : -errno;
@@ -557,9 +560,8 @@ static int spawn_into_cell(struct child *child, struct birth *ret_birth, struct 
 		return err_sys(err, -errno, "cannot make a pipe");
 	listen = ends[0];
 	tell = ends[1];
-	pid = child_clone(CLONE_FILES | CLONE_VFORK, NULL, &pidfd);
-	if (pid == 0)
-		helper_run(child, tell);
+	pid = child_share(CLONE_FILES | CLONE_VFORK, NULL, &pidfd, helper_run,
+			  &(struct helper){ child, tell });
 	if (pid < 0)
 		return err_sys(err, -errno, "cannot fork");
 	(void)spawn_wait(pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
@@ -576,9 +578,7 @@ static int spawn_clone(struct child *child, struct birth *ret_birth, struct err 
 		*child->spawn->mark = (struct spawn_mark){ 0 };
 	if (child->spawn->cell >= 0)
 		return spawn_into_cell(child, ret_birth, err);
-	ret_birth->pid = child_clone(0, child->spawn->mark, &ret_birth->pidfd);
-	if (ret_birth->pid == 0)
-		child_run(child);
+	ret_birth->pid = child_make(child, 0, &ret_birth->pidfd);
 	return ret_birth->pid < 0 ? err_sys(err, -errno, "cannot fork") : 0;
 }
 
@@ -612,8 +612,11 @@ int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct e
 		.file = spawn->file ? spawn->file->fd : -1,
 	};
 	r = spawn_clone(&child, &birth, err);
-	if (r < 0)
+	fd_closep(&report_child);
+	if (r < 0) { /* one whose helper was killed has our memory until this ends */
+		(void)child_hear(report, io_now_ms() + SPAWN_EXEC_MS, &(struct child_report){ 0 });
 		return r;
+	}
 	*ret_spawned = (struct spawned){
 		.pid = birth.pid,
 		.pidfd = birth.pidfd,
