@@ -14,7 +14,8 @@
 #include "base/str.h"
 #include "sys/scm.h"
 
-static const char request[] = "{\"do\":\"space\",\"space\":1}"; /* the switch is 1 in each plan */
+/* The switch is 1 in each plan. */
+static const char request[] = "{\"do\":\"space\",\"space\":1,\"plug\":true}";
 
 /* The lab's run directory, where tapnet-lab makes it. */
 static int lab_folder(const char *lab, struct err *err)

@@ -40,7 +40,7 @@ struct space {
 	const char *name; /* "host", "switch", or the node's */
 	int fd;		  /* -1: host */
 	int mounts;	  /* the mount namespace of its hooks, -1: none */
-	bool taps;	  /* it holds TAPs: links are deleted by group before the fds are closed */
+	bool taps; /* it holds TAPs: many links are deleted by group before the fds are closed */
 };
 
 enum op_id {

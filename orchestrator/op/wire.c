@@ -1,5 +1,6 @@
 /* wire.c - operations that make wires: veth pairs, TAPs, and their places on bridges. */
 #include <errno.h>
+#include <net/if.h>
 
 #include "base/arena.h"
 #include "base/fd.h"
@@ -9,6 +10,62 @@
 #include "sys/nlr.h"
 
 #define HOST_MS 5000 /* the kernel answers a message on the host's links well within this */
+
+/* ---- what is ours in the host */
+
+int host_link(const char *name, const char *kind, const struct mac *mac, struct err *err)
+{
+	struct arena arena;
+	struct nlr_link link;
+	char text[MAC_TEXT], want[MAC_TEXT];
+	int r = arena_init(&arena, (size_t)16 << 20, err);
+
+	if (r < 0)
+		return r;
+	r = nlr_link_find(&arena, name, &link, err);
+	if (r == 0)
+		r = err_set(err, -ENODEV, "this host has no %s \"%s\"", kind, name);
+	else if (r > 0 && !str_eq(link.kind, kind))
+		r = err_set(err, -ENODEV, "\"%s\" on this host is not a %s", name, kind);
+	else if (r > 0 && mac && !str_eq(mac_text(&link.mac, text), mac_text(mac, want)))
+		r = err_set(err, -ENODEV, "\"%s\" on this host is not ours", name);
+	else if (r > 0)
+		r = (int)link.ifindex;
+	arena_free(&arena);
+	return r;
+}
+
+int host_own(const struct ctx *ctx, uint32_t i, const char *name, const char *kind,
+	     const struct mac *mac, struct err *err)
+{
+	uint32_t known = ctx->slots[i].ifindex;
+	int ifindex;
+
+	/* Who is gone is told at once, and not only when the kernel's own clean-up lets others look. */
+	if (if_nametoindex(name) == 0 && errno == ENODEV)
+		return 0;
+	ifindex = host_link(name, kind, known ? NULL : mac, err);
+	if (ifindex == -ENODEV || (ifindex > 0 && known && known != (uint32_t)ifindex))
+		return 0;
+	return ifindex;
+}
+
+/* Ours in the host, if it is there. It dies with its other end too (a veth in a namespace of the lab, a
+ * TAP's fds): this is to be prompt, and to be sure. */
+static int host_delete(struct ctx *ctx, uint32_t i, const char *name, const char *kind,
+		       const struct mac *mac, struct err *err)
+{
+	int self, nl = ctx_nl(ctx, SPACE_HOST, err);
+
+	if (nl < 0)
+		return nl;
+	self = host_own(ctx, i, name, kind, mac, err);
+	if (self <= 0)
+		return self;
+	nlb_dellink(&ctx->batch, i, (uint32_t)self);
+	self = nlb_flush(&ctx->batch, nl, io_now_ms() + HOST_MS, err);
+	return self == -ENODEV ? 0 : self;
+}
 
 /* ---- veth */
 
@@ -70,11 +127,23 @@ static void veth_describe(const struct plan *plan, const struct step *step, stru
 		strbuf_printf(out, "  mtu %u", veth->mtu);
 }
 
+/* Before its end in the host is a port, it is known by its MAC. */
+static int veth_undo(struct ctx *ctx, uint32_t i, struct err *err)
+{
+	const struct op_veth *veth = ctx_step(ctx, i)->args;
+
+	if (veth->peer_space != SPACE_HOST)
+		return 0;
+	return host_delete(ctx, i, veth->peer_name, "veth", &veth->peer_mac, err);
+}
+
 const struct op op_veth = {
 	.name = "veth",
 	.args = veth_table,
 	.size = sizeof(struct op_veth),
 	.encode = veth_encode,
+	.phase = UNDO_HOST,
+	.undo = veth_undo,
 	.describe = veth_describe,
 	.undone_by = "with its namespace",
 };
@@ -138,11 +207,10 @@ const struct op op_port = {
 	.size = sizeof(struct op_port),
 	.encode = port_encode,
 	.describe = port_describe,
-	.undone_by = "delete by group",
+	.undone_by = "with its namespace",
 };
 
-/* ---- hostport: our device on a bridge of the host's. It dies with its other end (a veth in a
- * namespace of the lab, a TAP's fds); the undo is there to be prompt and to be sure. */
+/* ---- hostport: our device on a bridge of the host's. */
 
 static const struct rec hostport_table[] = {
 	REC(REC_STR, struct op_hostport, name),
@@ -155,39 +223,6 @@ static const struct rec hostport_table[] = {
 	REC_SUBS(struct op_hostport, vlans, n_vlans, op_vlan_table, struct vlan),
 	REC_END,
 };
-
-int host_link(const char *name, const char *kind, const struct mac *mac, struct err *err)
-{
-	struct arena arena;
-	struct nlr_link link;
-	char text[MAC_TEXT], want[MAC_TEXT];
-	int r = arena_init(&arena, (size_t)16 << 20, err);
-
-	if (r < 0)
-		return r;
-	r = nlr_link_find(&arena, name, &link, err);
-	if (r == 0)
-		r = err_set(err, -ENODEV, "this host has no %s \"%s\"", kind, name);
-	else if (r > 0 && !str_eq(link.kind, kind))
-		r = err_set(err, -ENODEV, "\"%s\" on this host is not a %s", name, kind);
-	else if (r > 0 && mac && !str_eq(mac_text(&link.mac, text), mac_text(mac, want)))
-		r = err_set(err, -ENODEV, "\"%s\" on this host is not ours", name);
-	else if (r > 0)
-		r = (int)link.ifindex;
-	arena_free(&arena);
-	return r;
-}
-
-int host_own(const struct ctx *ctx, uint32_t i, const char *name, const char *kind,
-	     const struct mac *mac, struct err *err)
-{
-	uint32_t known = ctx->slots[i].ifindex;
-	int ifindex = host_link(name, kind, known ? NULL : mac, err);
-
-	if (ifindex == -ENODEV || (ifindex > 0 && known && known != (uint32_t)ifindex))
-		return 0;
-	return ifindex;
-}
 
 /* The host's bridge filters already, or we would have to change what is the host's. */
 static int host_filters(const char *bridge, struct err *err)
@@ -257,16 +292,8 @@ static int hostport_apply(struct ctx *ctx, uint32_t i, struct err *err)
 static int hostport_undo(struct ctx *ctx, uint32_t i, struct err *err)
 {
 	const struct op_hostport *port = ctx_step(ctx, i)->args;
-	int self, nl = ctx_nl(ctx, SPACE_HOST, err);
 
-	if (nl < 0)
-		return nl;
-	self = host_own(ctx, i, port->name, port->tap ? "tun" : "veth", &port->mac, err);
-	if (self <= 0)
-		return self;
-	nlb_dellink(&ctx->batch, i, (uint32_t)self);
-	self = nlb_flush(&ctx->batch, nl, io_now_ms() + HOST_MS, err);
-	return self == -ENODEV ? 0 : self;
+	return host_delete(ctx, i, port->name, port->tap ? "tun" : "veth", &port->mac, err);
 }
 
 static void hostport_describe(const struct plan *plan, const struct step *step, struct strbuf *out)

@@ -170,6 +170,10 @@ static bool do_space(struct loop *loop, const struct client *client, struct json
 
 	if (space < 0 || space >= plan->n_spaces || plan->spaces[space].fd < 0)
 		return refuse(client, "no such namespace");
+	if (json_object_object_get_ex(request, "plug", NULL)) {
+		loop->journal->head->plugged = true;
+		journal_keep(loop->journal, 0, 0);
+	}
 	return answer_fds(client, json_object_new_object(), &plan->spaces[space].fd,
 			  space_is(loop, (uint32_t)space, OP_NETNS) ? 1 : 0);
 }

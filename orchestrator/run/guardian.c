@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -139,8 +138,8 @@ struct guardian {
 	struct labdir dir;
 	int report;
 	struct journal journal;
-	int self, signals, watch;
-	int file;      /* the watch of the journal's file */
+	int self, signals;
+	struct watch watch;
 	int64_t up_by; /* the worker has given the way up up by then */
 	bool asked;    /* to come down, by somebody who waits for it */
 	struct spawned worker;
@@ -192,21 +191,6 @@ static void forget_environment(void)
 			memset(*e, 0, strlen(*e));
 }
 
-/* Without it a vanished run directory is noticed by `gc` only, and a journal that somebody cut short
- * when it is needed. */
-static void watch(struct guardian *guardian)
-{
-	char path[LABDIR_PATH + 16];
-
-	guardian->watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (guardian->watch < 0)
-		return;
-	(void)inotify_add_watch(guardian->watch, guardian->dir.path,
-				IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF);
-	(void)snprintf(path, sizeof path, "%s/journal", guardian->dir.path);
-	guardian->file = inotify_add_watch(guardian->watch, path, IN_MODIFY);
-}
-
 static int guardian_prepare(struct guardian *guardian, struct err *err)
 {
 	const struct up_request *request = guardian->request;
@@ -240,30 +224,13 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	if (guardian->self < 0 || guardian->signals < 0)
 		return err_sys(err, guardian->self < 0 ? guardian->self : -errno,
 			       "cannot prepare the guardian");
-	watch(guardian);
+	guardian->watch = watch_open(&guardian->dir);
 	r = journal_copy(&guardian->journal, err);
 	if (r < 0)
 		return r;
 	journal_guard(&guardian->journal);
 	r = teardown_ctx(&guardian->ctx, &guardian->journal, dir->path, dir->fd, true, err);
 	return r < 0 ? r : reserve_fds(request->plan, err);
-}
-
-/* Has somebody written to the journal's file? Nobody may: it is mapped. */
-static bool file_touched(const struct guardian *guardian)
-{
-	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	bool touched = false;
-	ssize_t n;
-
-	while ((n = read(guardian->watch, events, sizeof events)) > 0)
-		for (ssize_t at = 0; at < n;) {
-			const struct inotify_event *event = (const void *)(events + at);
-
-			touched = touched || event->wd == guardian->file;
-			at += (ssize_t)(sizeof *event + event->len);
-		}
-	return touched;
 }
 
 /* The journal's file is gone, or nobody finds it any more: a login manager removed the run directory. */
@@ -291,7 +258,7 @@ static bool told_to_stop(struct guardian *guardian, const struct pollfd *signals
 	bool told = signals->revents && read(guardian->signals, &info, sizeof info) > 0;
 
 	guardian->asked |= told;
-	if (watched->revents && file_touched(guardian))
+	if (watched->revents && watch_written(&guardian->watch))
 		journal_mend(&guardian->journal, true);
 	return told || (watched->revents && run_dir_gone(guardian));
 }
@@ -322,7 +289,7 @@ static void guardian_watch(struct guardian *guardian)
 		int64_t until = watch_until(guardian, asked, deadline);
 		struct pollfd p[4] = { { .fd = guardian->worker.pidfd, .events = POLLIN },
 				       { .fd = guardian->signals, .events = POLLIN },
-				       { .fd = guardian->watch, .events = POLLIN },
+				       { .fd = guardian->watch.fd, .events = POLLIN },
 				       { .fd = asked ? -1 : guardian->journal.head->report,
 					 .events = POLLRDHUP } };
 
@@ -371,7 +338,8 @@ static bool awaited(const struct journal_head *head)
 	return waits;
 }
 
-void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bool asked)
+void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir,
+		const struct watch *watch, bool asked)
 {
 	struct teardown_result result;
 	struct strbuf words autostr = STRBUF_INIT;
@@ -379,6 +347,7 @@ void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bo
 	struct err err;
 
 	journal_mend(journal, false);
+	watch_forget(watch);
 	report = journal->head->report;
 	teardown_run(ctx, journal, asked || awaited(journal->head), &result);
 	if (awaited(journal->head))
@@ -412,6 +381,7 @@ static int guardian_main(void *arg)
 
 	if (r == 0) {
 		worker.guardian = guardian->self;
+		worker.watch = guardian->watch;
 		worker.signals = &guardian->mask;
 		r = spawn_fork(CLONE_FILES, NULL, 0, worker_main, &worker, &guardian->worker, &err);
 	}
@@ -425,7 +395,8 @@ static int guardian_main(void *arg)
 	}
 	guardian->up_by = io_now_ms() + guardian->request->timeout_ms + STOP_MS;
 	guardian_watch(guardian);
-	run_finish(&guardian->ctx, &guardian->journal, &guardian->dir, guardian->asked);
+	run_finish(&guardian->ctx, &guardian->journal, &guardian->dir, &guardian->watch,
+		   guardian->asked);
 	return 0;
 }
 
@@ -474,7 +445,7 @@ int run_up(const struct up_request *request, const struct labdir *dir, int *ret_
 {
 	autofd int mine = -1, theirs = -1;
 	struct guardian guardian = {
-		.request = request, .dir = *dir, .self = -1, .signals = -1, .watch = -1, .file = -1
+		.request = request, .dir = *dir, .self = -1, .signals = -1, .watch = WATCH_NONE
 	};
 	struct spawned spawned = SPAWNED_NONE;
 	int pair[2], r;

@@ -13,7 +13,7 @@
 #include "base/rec.h"
 
 #define MAGIC	  "TAPNETJ\n"
-#define VERSION	  4u
+#define VERSION	  5u
 #define SIZE_MAX_ ((off_t)512 << 20)
 
 static const struct rec meta_table[] = {

@@ -36,6 +36,7 @@ struct journal_head {
 	int32_t report;			  /* fd of the caller that waits for `up`, -1 */
 	int32_t waiters[JOURNAL_WAITERS]; /* fds of clients that wait for `down`, -1 */
 	uint32_t keep_logs;		  /* the way up failed */
+	uint32_t plugged; /* a bridge helper was let into the switch: TAPs of others may be there */
 };
 
 struct journal_meta {

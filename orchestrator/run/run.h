@@ -18,6 +18,7 @@
 #include "run/labdir.h"
 #include "run/report.h"
 #include "run/teardown.h"
+#include "run/watch.h"
 
 struct up_request {
 	struct plan *plan;
@@ -63,6 +64,7 @@ struct worker {
 	struct journal *journal;
 	struct labdir *dir;
 	int guardian; /* pidfd */
+	struct watch watch;
 	int report;
 	const sigset_t *signals;
 };
@@ -70,6 +72,7 @@ int worker_main(void *worker);
 
 /* The end of a lab, for guardian and worker alike: tears down, removes the directory, tells who
  * waits. asked: somebody does who is not in the journal. */
-void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir, bool asked);
+void run_finish(struct ctx *ctx, struct journal *journal, struct labdir *dir,
+		const struct watch *watch, bool asked);
 
 #endif

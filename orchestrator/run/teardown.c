@@ -1,8 +1,8 @@
 /* teardown.c - see teardown.h.
  *
  *   programs (SIGTERM, a grace, SIGKILL; all at once) ─▶ down hooks, while our TAP fds are open ─▶
- *   what else runs inside ─▶ links by group, one message a namespace ─▶ TAP fds ─▶ namespaces, back
- *   to back ─▶ what is in the host ─▶ the run directory ─▶ the kernel has let go, if somebody waits
+ *   what else runs inside ─▶ many links by group, one message a namespace ─▶ TAP fds ─▶ namespaces,
+ *   back to back ─▶ what is in the host ─▶ the run directory ─▶ the kernel has let go, if somebody waits
  *
  * Each phase tells what it could not do and goes on: a failure never keeps the rest from being undone.
  */
@@ -27,6 +27,7 @@
 #define KILL_MS	   3000	 /* SIGKILL takes effect well within this */
 #define LINKS_MS   60000 /* a thousand TAPs are deleted in less than a second */
 #define TURN_MS	   1	 /* between two looks at what does not tell by itself */
+#define CLOSE_MAX  512	 /* queues: about where both take the same time */
 #define CONFIRM_MS 60000 /* the kernel lets go of thousands of namespaces in a few seconds */
 
 static int plain_wait(struct ctx *ctx, int fd, short events, int64_t deadline)
@@ -416,16 +417,48 @@ static void down_hooks(struct ctx *ctx, struct teardown_result *result)
 
 /* ---- links, fds, namespaces */
 
-static void delete_groups(struct ctx *ctx, struct teardown_result *result)
+/* In which namespaces the links are to be deleted before the fds are closed. The kernel waits for all processors once a
+ * group, and a little for each queue that is closed: few are sooner closed. But a TAP that does not
+ * persist it deletes at its close, alone; and with one of somebody else's, in the switch, the
+ * namespace would stay. */
+struct groups {
+	bool all, switch_too;
+};
+
+static struct groups groups_of(const struct ctx *ctx, const struct journal_head *head)
 {
+	bool helped = false;
+	uint32_t queues = 0;
+
+	for (int i = 0; i < ctx->plan->n_steps; i++) {
+		const struct op_tap *tap = ctx->plan->steps[i].args;
+
+		if (ctx->plan->steps[i].op != OP_TAP || !armed(ctx, i))
+			continue;
+		queues += tap->queues;
+		helped = helped || tap->source == TAP_HELPED;
+	}
+	return (struct groups){ .all = queues > CLOSE_MAX, .switch_too = helped || head->plugged };
+}
+
+static bool by_group(const struct ctx *ctx, const struct groups *groups, uint32_t space)
+{
+	return (groups->all && ctx->plan->spaces[space].taps) ||
+	       (groups->switch_too && space == SPACE_SWITCH);
+}
+
+static void delete_groups(struct ctx *ctx, const struct journal_head *head,
+			  struct teardown_result *result)
+{
+	const struct groups groups = groups_of(ctx, head);
+
 	for (int i = 0; i < ctx->plan->n_steps; i++) {
 		const struct step *step = &ctx->plan->steps[i];
 		struct err err = { 0 };
 		int nl, r;
 
-		/* On the switch's bridges a bridge helper may have put TAPs of its own. */
 		if (step->op != OP_NETNS || slot_get(&ctx->slots[i]) != SLOT_DONE ||
-		    (step->space != SPACE_SWITCH && !ctx->plan->spaces[step->space].taps))
+		    !by_group(ctx, &groups, step->space))
 			continue;
 		nl = ctx_nl(ctx, step->space, &err);
 		if (nl < 0)
@@ -489,7 +522,7 @@ void teardown_run(struct ctx *ctx, struct journal *journal, bool confirm,
 	if (confirm && result->namespaces > 0)
 		(void)ns_sensor_arm(&result->sensor, &err);
 	if (ctx->have_fds)
-		delete_groups(ctx, result);
+		delete_groups(ctx, journal->head, result);
 	ctx_leave(ctx);
 	(void)ns_sensor_armed(&result->sensor, &err); /* it took its time meanwhile */
 	close_fds(ctx, result);

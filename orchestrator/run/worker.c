@@ -144,6 +144,6 @@ int worker_main(void *arg)
 	}
 	loop_close(&loop);
 	if (is_gone(worker->guardian)) /* looked at last: the loop need not have turned since */
-		run_finish(&ctx, worker->journal, worker->dir, false);
+		run_finish(&ctx, worker->journal, worker->dir, &worker->watch, false);
 	return r < 0;
 }

@@ -294,11 +294,11 @@ def failed_dir(lab):
     return run_dir() / f"{lab.name}.failed"
 
 
-def start(made, *verb):
+def start(made, *verb, env=None):
     """A verb under way, its output in one pipe."""
     return subprocess.Popen([str(made.bin), *map(str, verb)], stdout=subprocess.PIPE, text=True,
                             stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                            cwd=made.file.parent)
+                            cwd=made.file.parent, env={**os.environ, **(env or {})})
 
 
 def worker_of(made):

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_up_whose_directory_is_removed(failing, snapshot, which, status, words):
     one.end(before, snapshot)
 
 
-@pytest.mark.parametrize("call, how", (("watch from .* inotify_init1", errno.EMFILE),
+@pytest.mark.parametrize("call, how", (("watch_open from .* inotify_init1", errno.EMFILE),
                                        ("guardian_watch from .* poll", errno.EINTR)))
 def test_up_all_the_same(failing, snapshot, call, how):
     undisturbed(failing)
@@ -175,7 +176,6 @@ def test_what_the_guardian_knows_of_its_environment(failing):
 DOWN = {
     "program": ("(spawn_pidfd|pidfd_of) from (spawn_pidfd|victims_of|stop_.*) syscall 434", errno.ENOMEM, {}, 6,
                 "its process cannot be reached: Cannot allocate"),
-    "links": ("nlb_flush from .* sendto", errno.ENOBUFS, EVER, 6, "links of .*: No buffer space"),
     "socket for the links": ("nlw_open from .* socket", errno.EMFILE, {}, 0, "is down"),
     "children": ("kill_children from .* open64", errno.EMFILE, {}, 0, "is down"),
     "list of children": ("kill_children from .* read", errno.ENOMEM, {}, 0, "is down"),
@@ -198,6 +198,29 @@ def test_down(failing, snapshot, what):
     one.made.up(env=one.env)
     one.plan("down", call, how, **which)
     one.check(one.made.down(status=None), status, words)
+    one.end(before, snapshot)
+
+
+def plugged(one):
+    """A lab that is up, and gave a bridge helper its switch: links there are deleted by group."""
+    one.made.up(env=one.env)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.connect(str(run_dir() / one.made.name / "control"))
+        sock.send(b'{"do": "space", "space": 1, "plug": true}')
+        assert sock.recv(4096) == b"{}"
+
+
+def test_down_by_group(failing, snapshot):
+    one = failing()
+    before = snapshot()
+    one.calls.plan()
+    plugged(one)
+    one.made.down()
+    one.learn("down by group")
+    one = failing()
+    plugged(one)
+    one.plan("down by group", "nlb_flush from delete_groups sendto", errno.ENOBUFS, **EVER)
+    one.check(one.made.down(status=None), 6, "links of .*: No buffer space")
     one.end(before, snapshot)
 
 

@@ -4,6 +4,7 @@
 import os
 import re
 import resource
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -207,6 +208,39 @@ def test_300_ports_deleted_at_once(lab, fault_bin, hostbr, snapshot):
     subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
     made.down()
     assert not faultlab.settle(before, snapshot)
+
+
+def spaces(pid):
+    """Fds of ours for all network namespaces that a process holds."""
+    links = [p for p in Path(f"/proc/{pid}/fd").iterdir() if os.readlink(p).startswith("net:")]
+    return [os.open(p, os.O_RDONLY) for p in links]
+
+
+def test_killed_before_a_wires_end_is_a_port(lab, fault_bin, hostbr, snapshot):
+    """The run directory is the last to go: nothing of the lab's is in the host by then, not even what
+    the kernel would take away some time, with the namespaces. We hold these."""
+    made = lab(PORTS[:PORTS.index("  g1")].replace("COUNT", "3"), fault_bin)
+    go = made.file.parent / "go"
+    faultlab.script(made.file.parent / "hook", f"#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.01; done\n")
+    before = snapshot()
+    port = next(s["step"] for s in faultlab.steps(made) if s["op"] == "hostport")
+    with faultlab.start(made, "up", made.file, env={"TAPNET_FAULT": f"kill-worker@{port}"}) as up:
+        faultlab.wait("its hook", lambda: faultlab.pids("hook", up.pid), reap=False)
+        guardian, worker = (faultlab.pids(name, up.pid)[0] for name in ("tapnet-guard", "tapnet-work"))
+        os.kill(guardian, signal.SIGSTOP)
+        go.touch()
+        try:
+            faultlab.wait("its worker's end", lambda: faultlab.gone(worker), reap=False)
+            held, there = spaces(guardian), ours()
+        finally:
+            os.kill(guardian, signal.SIGCONT)
+        faultlab.wait("its end", lambda: not made.is_there(), reap=False)
+        left = ours()
+        for fd in held:
+            os.close(fd)
+        assert up.wait(20) == 5
+    assert held and len(there) == 3 and not left
+    faultlab.check_gone(made, before, snapshot)
 
 
 @pytest.mark.parametrize("end", ("down", "worker", "both"))
