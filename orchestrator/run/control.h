@@ -1,10 +1,10 @@
 /* control.h - the control socket: one JSON object a message, each way.
  *
  * Requests: {"do": "status" | "enter" | "console" | "restart" | "down", "node": NAME}, {"do":
- * "space", "space": N} for a namespace of the plan ("plug": to put links there), {"do": "taps"} and {"do": "queue", "fd": N,
- * "attach": 0 | 1} for a planned fd (controltap.h). Lists come in pieces: "more_from" is asked for
- * with "from". Answers have "error" when something is wrong,
- * and the fds of "enter" and "space" beside them (SCM_RIGHTS). A message has at most CONTROL_BYTES.
+ * "space", "space": N} for a namespace of the plan (with "plug" to put links there), {"do": "taps"}
+ * and {"do": "queue", "fd": N, "attach": 0 | 1} for a planned fd (controltap.h). Lists come in
+ * pieces: "more_from" is asked for with "from". Answers have "error" when something is wrong, and
+ * the fds of "enter" and "space" beside them (SCM_RIGHTS). A message has at most CONTROL_BYTES.
  * Only the lab's owner and root are answered. Who connects and asks nothing gives its place up to
  * the next; when all places are taken by those who asked, others are told so, but for "down".
  */
