@@ -19,13 +19,14 @@ struct live {
 	struct up_request request;
 	struct labdir dir;
 	int fd;			    /* its reports */
+	int guardian;		    /* its pidfd, until the first of them; -1 afterwards */
 	FILE *out;		    /* for what its commands print */
 	int64_t start_ms, deadline; /* of io_now_ms(); deadline 0: none */
 	bool failed, stopping, progress, progress_shown;
 	enum exit_status status; /* when failed */
 };
 
-#define LIVE_NONE ((struct live){ .dir = LABDIR_NONE, .fd = -1 })
+#define LIVE_NONE ((struct live){ .dir = LABDIR_NONE, .fd = -1, .guardian = -1 })
 
 enum live_what { LIVE_GOES_ON, LIVE_READY, LIVE_FAILED, LIVE_ENDED, LIVE_LOST };
 #define LIVE_ALREADY (-2) /* of live_start(): it is up, and that is told */

@@ -18,11 +18,13 @@
 #include "cli/live.h"
 #include "op/program.h"
 #include "run/run.h"
+#include "sys/pidfd.h"
 
 #define UP_TIMEOUT_MS (10 * 60 * 1000)
 #define LET_GO_MS     1000 /* a killed process has let go of its lock within this */
 #define SETS_MAX      64
 #define PATIENCE      200 /* of 10 ms each */
+#define WAKE_MS	      500 /* a guardian that is suspended before its first report is woken so soon */
 
 enum {
 	UP_FOREGROUND,
@@ -352,6 +354,22 @@ static bool live_patient(struct live *live, int *failures)
 	return false;
 }
 
+/* How long to wait for a report, ms; -1: for ever. The way up has its own deadline, and so has the undoing;
+ * a guardian that is suspended keeps neither. At rest there is none. */
+static int live_turn(const struct live *live)
+{
+	int ms = live->deadline ? io_left_ms(live->deadline) : -1;
+
+	return live->guardian >= 0 && (ms < 0 || ms > WAKE_MS) ? WAKE_MS : ms;
+}
+
+/* Whoever suspended it: nobody else knows of it before it has a journal. */
+static void live_wake(const struct live *live)
+{
+	if (live->guardian >= 0)
+		(void)pidfd_signal(live->guardian, SIGCONT);
+}
+
 int live_wait(struct live *live)
 {
 	struct report report;
@@ -362,9 +380,7 @@ int live_wait(struct live *live)
 				       { .fd = stop_pipe[0], .events = POLLIN } };
 		int what, r;
 
-		/* The way up has its own deadline, and so has the undoing; a guardian that is
-		 * suspended keeps neither. At rest there is none. */
-		r = poll(p, 2, live->deadline ? io_left_ms(live->deadline) : -1);
+		r = poll(p, 2, live_turn(live));
 		if (live_late(live))
 			return LIVE_LOST;
 		if (r < 0) {
@@ -379,8 +395,11 @@ int live_wait(struct live *live)
 		}
 		if (p[1].revents)
 			(void)!read(stop_pipe[0], &(char){ 0 }, 1);
+		if (r == 0)
+			live_wake(live);
 		if (!p[0].revents)
 			continue;
+		fd_closep(&live->guardian);
 		r = report_recv(live->fd, &report);
 		if (r < 0 && r != -EBADMSG && live_patient(live, &failures))
 			continue;
@@ -424,7 +443,7 @@ int live_start(const struct live_options *options, struct live *live)
 		live->start_ms + live->request.timeout_ms + run_down_ms(live->request.plan);
 	r = catch_signals(&err);
 	if (r == 0)
-		r = run_up(&live->request, &live->dir, &live->fd, &err);
+		r = run_up(&live->request, &live->dir, &live->fd, &live->guardian, &err);
 	if (r < 0) {
 		cli_error(&err);
 		if (labdir_discard(&live->dir, &err) == 0)
@@ -438,6 +457,7 @@ int live_start(const struct live_options *options, struct live *live)
 void live_free(struct live *live)
 {
 	fd_closep(&live->fd);
+	fd_closep(&live->guardian);
 	labdir_close(&live->dir);
 	loaded_free(&live->loaded);
 }

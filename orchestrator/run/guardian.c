@@ -197,6 +197,8 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	struct labdir *dir = &guardian->dir;
 	int r;
 
+	(void)prctl(PR_SET_PDEATHSIG,
+		    SIGCONT); /* suspended, it would not see that its caller is gone */
 	(void)setsid();
 	(void)prctl(PR_SET_NAME, "tapnet-guard");
 	forget_environment();
@@ -441,7 +443,8 @@ static int guardian_fork(struct guardian *guardian, struct spawned *spawned, str
 	return r;
 }
 
-int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd, struct err *err)
+int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd,
+	   int *ret_guardian, struct err *err)
 {
 	autofd int mine = -1, theirs = -1;
 	struct guardian guardian = {
@@ -460,8 +463,8 @@ int run_up(const struct up_request *request, const struct labdir *dir, int *ret_
 	r = guardian_fork(&guardian, &spawned, err);
 	if (r < 0)
 		return r;
-	fd_closep(&spawned.pidfd); /* it outlives us */
 	fd_closep(&spawned.report);
 	*ret_fd = take_fd(&mine);
+	*ret_guardian = take_fd(&spawned.pidfd);
 	return 0;
 }

@@ -31,9 +31,10 @@ struct up_request {
 
 /* Starts guardian and worker for a lab whose directory is open and whose lock is free. *ret_fd gives
  * their reports (report.h) until the end of the way up, and, in the foreground, of the lab. Closing
- * it earlier gives the lab up. 0 or -errno. */
+ * it earlier gives the lab up. *ret_guardian is the guardian's pidfd: until the first report nobody else
+ * could wake it. 0 or -errno. */
 int run_up(const struct up_request *request, const struct labdir *dir, int *ret_fd,
-	   struct err *err);
+	   int *ret_guardian, struct err *err);
 
 /* Does this host have what the plan needs? Raises the limit on open files to that. 0, or -errno with
  * the way out in err, and EXIT_UNABLE. */

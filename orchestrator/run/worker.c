@@ -86,7 +86,11 @@ static int worker_prepare(struct worker *worker, struct ctx *ctx, struct loop *l
 	loop->caller = worker->report;
 	loop->owner = worker->journal->meta.uid;
 	r = procs_init(ctx, err);
-	return r < 0 ? r : loop_init(loop, worker->dir->fd, err);
+	if (r == 0)
+		r = loop_init(loop, worker->dir->fd, err);
+	if (r == 0) /* from here on `down` knows whom to wake */
+		report_send(loop->caller, REPORT_PROGRESS, 0, NULL, 0);
+	return r;
 }
 
 /* The caller has what it waited for; from here on it is not our business, or, in the foreground,

@@ -125,24 +125,49 @@ def test_up_with_a_reader_that_went_away(make, snapshot):
     faultlab.check_gone(made, before, snapshot)
 
 
+def strace(made, inject):
+    """`up` under it, which meddles with what its guardian does first."""
+    argv = ["strace", "-f", "-qq", "-o", made.file.parent / "trace", "-e", "trace=prctl",
+            "-e", f"inject=prctl:{inject}", made.bin, "up", made.file]
+    return subprocess.Popen([str(a) for a in argv], cwd=made.file.parent, text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
 def test_down_before_the_guardian_has_the_lab(lab, needs, snapshot):
     """`up` is killed when its run directory is there and its guardian, held up, not yet: a `down`
     that came between the two said the truth, for the guardian then makes nothing."""
     needs("strace")
     made = faultlab.with_hook(lab(faultlab.QUICK))  # strace and LeakSanitizer exclude each other
     before = snapshot()
-    argv = ["strace", "-f", "-qq", "-o", made.file.parent / "trace", "-e", "trace=prctl",
-            "-e", "inject=prctl:delay_enter=500000:when=1", made.bin, "up", made.file]
-    strace = subprocess.Popen([str(a) for a in argv], cwd=made.file.parent,
-                              stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    faultlab.wait("the run directory", made.is_there)
-    verb, = children(strace.pid)
-    faultlab.wait("the guardian", lambda: children(verb))
-    os.kill(verb, signal.SIGKILL)
-    made.down()
-    while strace.poll() is None:
-        assert not made.is_there()
+    with strace(made, "delay_enter=500000:when=1") as under:
+        faultlab.wait("the run directory", made.is_there)
+        verb, = children(under.pid)
+        faultlab.wait("the guardian", lambda: children(verb))
+        os.kill(verb, signal.SIGKILL)
+        made.down()
+        while under.poll() is None:
+            assert not made.is_there()
     assert "PR_SET_CHILD_SUBREAPER" in (made.file.parent / "trace").read_text()
+    faultlab.check_gone(made, before, snapshot)
+
+
+@pytest.mark.parametrize("then", ("up wakes it", "up is killed"))
+def test_guardian_suspended_before_it_has_the_lab(lab, needs, snapshot, then):
+    """Nobody but `up` knows of it."""
+    needs("strace")
+    made = lab("bridges: {lan: 10.1.0.0/24}\nnodes: {r1: {interfaces: {eth0: lan}}}\n")
+    before = snapshot()
+    with strace(made, "signal=STOP:when=3") as under:
+        faultlab.wait("the guardian", lambda: faultlab.pids("tapnet-guard", under.pid), reap=False)
+        guardian, = faultlab.pids("tapnet-guard", under.pid)
+        stopped = Path(f"/proc/{guardian}/stat")
+        faultlab.wait("it is suspended", lambda: stopped.read_text().split()[2] in "tT", reap=False)
+        if then == "up wakes it":
+            faultlab.wait("it is up", lambda: made.verb("list", status=None).stdout.count("ready"), reap=False)
+            made.down()
+        else:
+            os.kill(children(under.pid)[0], signal.SIGKILL)
+        assert under.wait(20) in (0, -signal.SIGKILL), under.stdout.read()
     faultlab.check_gone(made, before, snapshot)
 
 
