@@ -493,6 +493,8 @@ void teardown_confirm(struct teardown_result *result)
 {
 	struct err err;
 
+	if (result->sensor.sock >= 0 && !result->sensor.going)
+		(void)ns_sensor_armed(&result->sensor, &err);
 	if (result->sensor.sock >= 0 &&
 	    ns_sensor_wait(&result->sensor, io_now_ms() + CONFIRM_MS, &err) < 0)
 		teardown_problem(result, "%s", err.msg);
@@ -524,9 +526,11 @@ void teardown_run(struct ctx *ctx, struct journal *journal, bool confirm,
 	if (ctx->have_fds)
 		delete_groups(ctx, journal->head, result);
 	ctx_leave(ctx);
-	(void)ns_sensor_armed(&result->sensor, &err); /* it took its time meanwhile */
+	if (ctx->have_fds) /* else the namespaces were dropped before */
+		(void)ns_sensor_armed(&result->sensor, &err); /* it took its time meanwhile */
 	close_fds(ctx, result);
-	ns_sensor_go(&result->sensor);
+	if (ctx->have_fds)
+		ns_sensor_go(&result->sensor);
 	undo_phase(ctx, UNDO_HOST, result);
 	ctx_leave(ctx);
 }
