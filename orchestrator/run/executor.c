@@ -167,11 +167,18 @@ static int apply_run(struct executor *executor, uint32_t i, struct err *err)
 	return fault_point(executor->journal, i, true, err) < 0 ? step_failed(executor, i, err) : 0;
 }
 
+static int told(struct executor *executor, uint32_t done, struct err *err)
+{
+	if (executor->progress && executor->progress(executor, done) < 0)
+		return err_set(err, -ECANCELED, "given up");
+	return 0;
+}
+
 int executor_run(struct executor *executor, struct err *err)
 {
 	struct ctx *ctx = executor->ctx;
 	uint32_t n = (uint32_t)ctx->plan->n_steps;
-	int r = 0;
+	int r = told(executor, 0, err);
 
 	for (uint32_t i = 0, did; i < n && r == 0; i += did) {
 		const struct op *op = op_of(ctx_step(ctx, i));
@@ -184,8 +191,8 @@ int executor_run(struct executor *executor, struct err *err)
 		else
 			r = apply_run(executor, i, err);
 		journal_keep(executor->journal, r < 0 ? 0 : i, r < 0 ? n : did);
-		if (r == 0 && executor->progress && executor->progress(executor, i + did) < 0)
-			r = err_set(err, -ECANCELED, "given up");
+		if (r == 0)
+			r = told(executor, i + did, err);
 		if (r == 0 && io_now_ms() > ctx->deadline)
 			r = err_set(err, -ETIMEDOUT, "the lab was not up in time (--timeout)");
 	}

@@ -44,15 +44,13 @@ static int worker_progress(struct executor *executor, uint32_t done)
 	if (now == loop->looked_ms) /* steps take microseconds */
 		return 0;
 	loop->looked_ms = now;
-	if (io_wait(loop->caller, POLLIN, now) > 0) /* it never writes: it is gone */
-		return -ECANCELED;
-	if (is_gone(loop->guardian))
-		return -ECANCELED;
 	if (now >= loop->told_ms + PROGRESS_MS) {
 		loop->told_ms = now;
 		report_send(loop->caller, REPORT_PROGRESS, done, NULL, 0);
 	}
-	return 0;
+	if (io_wait(loop->caller, POLLIN, now) > 0) /* it never writes: it is gone */
+		return -ECANCELED;
+	return is_gone(loop->guardian) ? -ECANCELED : 0;
 }
 
 static void worker_started(struct executor *executor, uint32_t step)
@@ -86,11 +84,7 @@ static int worker_prepare(struct worker *worker, struct ctx *ctx, struct loop *l
 	loop->caller = worker->report;
 	loop->owner = worker->journal->meta.uid;
 	r = procs_init(ctx, err);
-	if (r == 0)
-		r = loop_init(loop, worker->dir->fd, err);
-	if (r == 0) /* from here on `down` knows whom to wake */
-		report_send(loop->caller, REPORT_PROGRESS, 0, NULL, 0);
-	return r;
+	return r < 0 ? r : loop_init(loop, worker->dir->fd, err);
 }
 
 /* The caller has what it waited for; from here on it is not our business, or, in the foreground,

@@ -36,11 +36,14 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self.most, self.done = 0, threading.Event()
 
+    def look(self):
+        now = sum(sum(fields(pid, "smaps_rollup", "Pss")) for pid in descendants(os.getpid())
+                  if comm(pid).startswith("tapnet-"))
+        self.most = max(self.most, now)
+
     def run(self):
         while not self.done.wait(0.01):
-            now = sum(sum(fields(pid, "smaps_rollup", "Pss")) for pid in descendants(os.getpid())
-                      if comm(pid).startswith("tapnet-"))
-            self.most = max(self.most, now)
+            self.look()
 
     def __enter__(self):
         self.start()
@@ -49,6 +52,7 @@ class Watch(threading.Thread):
     def __exit__(self, *_):
         self.done.set()
         self.join()
+        self.look()  # what is small is quicker than a turn
 
 
 def memory(folder, runs, n):
