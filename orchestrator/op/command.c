@@ -135,6 +135,7 @@ static int hook_run(struct ctx *ctx, uint32_t i, const struct program *program, 
 		.n_fds = hook->fd >= 0 && ctx->have_fds ? (int)n_fds : 0,
 		.rights = step->space == SPACE_HOST ? RIGHTS_HELD : RIGHTS_NODE,
 		.cwd_optional = down, /* the lab's folder may be gone by then */
+		.apart = down,
 		.mark = &ctx->slots[i].mark,
 	};
 

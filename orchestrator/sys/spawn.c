@@ -4,7 +4,7 @@
  * named, with its errno, on a CLOEXEC pipe whose end without words means "executed". It shares the
  * caller's memory until then (clone.c), so it may read all of it, writes to its own struct child
  * only, and allocates nothing. One that changes its user is a copy, as the kernel marks the memory of
- * who does that.
+ * who does that; and so is one on the way down, where nobody watches over who stands still for it.
  *
  * The pid namespace of a cell can only be entered for one's next child, and a caller without
  * rights on its own could not leave it again. So a helper enters it, and makes the program with
@@ -485,7 +485,7 @@ static pid_t child_make(struct child *child, uint64_t flags, int *ret_pidfd)
 	const struct spawn *spawn = child->spawn;
 	pid_t pid;
 
-	if (spawn->uid < 0 && spawn->gid < 0)
+	if (!spawn->apart && spawn->uid < 0 && spawn->gid < 0)
 		return child_share(flags, spawn->mark, ret_pidfd, child_run, child);
 	pid = child_clone(flags, spawn->mark, ret_pidfd);
 	if (pid == 0)

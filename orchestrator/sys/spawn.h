@@ -60,8 +60,10 @@ struct spawn {
 	const char *hostname; /* a uts namespace of its own with this name; NULL none */
 	bool fresh_sys; /* a mount namespace of its own whose /sys shows its network namespace */
 	bool die_with_parent; /* SIGKILL when the caller's thread dies */
-	uint32_t nofile;      /* soft limit on open files; 0: as the caller */
-	int64_t uid, gid;     /* -1: as the caller; else without other groups */
+	bool apart; /* a copy of the caller from its start: the caller's deadlines hold whatever keeps it
+		       from being executed, such as a folder that does not answer */
+	uint32_t nofile;  /* soft limit on open files; 0: as the caller */
+	int64_t uid, gid; /* -1: as the caller; else without other groups */
 	enum spawn_rights rights;
 	const struct spawn_file *file; /* executed in argv[0]'s place; NULL: none */
 	struct spawn_mark *mark;       /* NULL: none */
