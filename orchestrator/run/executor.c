@@ -13,8 +13,8 @@
 #include "base/io.h"
 #include "run/fault.h"
 
-#define BATCH_MS   20000 /* a batch of the kernel's slowest messages is done well within this */
-#define STARTS_MAX 64	 /* programs started before the first is waited for */
+#define BATCH_MS   8000 /* a batch of the kernel's slowest messages is done well within this */
+#define STARTS_MAX 64	/* programs started before the first is waited for */
 
 static int step_failed(struct executor *executor, uint32_t i, struct err *err)
 {

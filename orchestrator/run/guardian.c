@@ -280,6 +280,19 @@ static int64_t watch_until(const struct guardian *guardian, bool asked, int64_t 
 	return !asked && guardian->journal.head->state == JOURNAL_UP ? guardian->up_by : deadline;
 }
 
+/* All at once, or, without the memory for that, one by one. */
+static void watch_turn(struct pollfd *p, size_t n, int ms)
+{
+	if (poll(p, n, ms) >= 0)
+		return;
+	io_nap();
+	for (size_t i = 0; i < n; i++) {
+		bool ready = p[i].fd >= 0 && io_wait(p[i].fd, p[i].events, io_now_ms()) > 0;
+
+		p[i].revents = ready ? p[i].events : 0;
+	}
+}
+
 /* Waits for the worker's end; asks for it when told to, and then insists. */
 static void guardian_watch(struct guardian *guardian)
 {
@@ -295,8 +308,7 @@ static void guardian_watch(struct guardian *guardian)
 				       { .fd = asked ? -1 : guardian->journal.head->report,
 					 .events = POLLRDHUP } };
 
-		if (poll(p, COUNT(p), until == INT64_MAX ? -1 : io_left_ms(until)) < 0)
-			continue;
+		watch_turn(p, COUNT(p), until == INT64_MAX ? -1 : io_left_ms(until));
 		if (p[0].revents) {
 			(void)spawn_wait(guardian->worker.pidfd, io_now_ms(), &status);
 			return;

@@ -272,6 +272,9 @@ static bool loop_turn(struct loop *loop, int64_t deadline)
 	if (loop->expires && loop->expires < due)
 		due = loop->expires;
 	n = epoll_wait(loop->epoll, events, (int)COUNT(events), io_left_ms(due));
+	loop->deaf = n < 0;
+	if (loop->deaf)
+		io_nap();
 	for (int i = 0; i < n; i++)
 		extra = loop_event(loop, &events[i]) || extra;
 	if (loop->expires && io_now_ms() >= loop->expires)
@@ -288,7 +291,7 @@ int loop_wait(struct loop *loop, int fd, short events, int64_t deadline)
 		int64_t look = watched ? deadline : io_now_ms() + UNWATCHED_MS;
 
 		ready = loop_turn(loop, look < deadline ? look : deadline) ||
-			(!watched && io_wait(fd, events, io_now_ms()) > 0);
+			((!watched || loop->deaf) && io_wait(fd, events, io_now_ms()) > 0);
 	}
 	if (fd >= 0 && watched)
 		(void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);

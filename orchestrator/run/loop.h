@@ -26,11 +26,12 @@ struct loop {
 	struct ctx *ctx;
 	struct journal *journal;
 	int epoll, signals, listen;
-	int guardian;		    /* pidfd */
-	int caller;		    /* the report socket while `up` waits, -1 */
-	uint32_t owner;		    /* uid that may speak to us, beside root */
-	bool stop;		    /* the lab is to come down */
-	bool unwatched;		    /* a program, for want of memory: until it is tried again */
+	int guardian;	/* pidfd */
+	int caller;	/* the report socket while `up` waits, -1 */
+	uint32_t owner; /* uid that may speak to us, beside root */
+	bool stop;	/* the lab is to come down */
+	bool deaf;	/* for want of memory: what is waited for is looked at by itself */
+	bool unwatched; /* a program, for want of memory: until it is tried again */
 	int64_t looked_ms, told_ms; /* while it goes up: after its caller, and to it */
 	int64_t expires;	    /* --ttl: ms of io_now_ms(), 0 never */
 	struct client clients[CLIENTS_MAX];
