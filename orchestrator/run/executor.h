@@ -8,7 +8,8 @@
 struct executor {
 	struct ctx *ctx;
 	struct journal *journal;
-	/* Called before the first step and after each group of them: how many are done. A negative value ends the way up. */
+	/* Called before the first step and after each group of them: how many are done. A negative
+	 * value ends the way up. */
 	int (*progress)(struct executor *executor, uint32_t done);
 	/* A guest or service runs now. */
 	void (*started)(struct executor *executor, uint32_t step);

@@ -147,13 +147,6 @@ struct guardian {
 	struct ctx ctx;
 };
 
-static bool caller_gone(int report)
-{
-	struct pollfd p = { .fd = report, .events = POLLRDHUP };
-
-	return poll(&p, 1, 0) > 0 && p.revents;
-}
-
 /* The directory may be removed under us by the end of the last lab of this name; or by a `down` that
  * came after our caller was killed, and said that nothing is there. */
 static int take_lab(struct labdir *dir, int report, struct err *err)
@@ -164,7 +157,7 @@ static int take_lab(struct labdir *dir, int report, struct err *err)
 	memcpy(name, dir->name, sizeof name);
 	for (int tries = LOCK_TRIES;; tries--) {
 		r = labdir_lock(dir, err);
-		if ((r == 0 || r == -ESTALE) && caller_gone(report))
+		if ((r == 0 || r == -ESTALE) && io_wait(report, POLLRDHUP, io_now_ms()) > 0)
 			return err_set(err, -ECANCELED, "who called is gone");
 		if (r != -ESTALE || !tries)
 			break;
@@ -197,8 +190,8 @@ static int guardian_prepare(struct guardian *guardian, struct err *err)
 	struct labdir *dir = &guardian->dir;
 	int r;
 
-	(void)prctl(PR_SET_PDEATHSIG,
-		    SIGCONT); /* suspended, it would not see that its caller is gone */
+	/* Suspended, it would not see that its caller is gone. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGCONT);
 	(void)setsid();
 	(void)prctl(PR_SET_NAME, "tapnet-guard");
 	forget_environment();
@@ -275,13 +268,13 @@ static void kill_worker(struct guardian *guardian)
 }
 
 /* When there is something to do although nothing happens. */
-static int64_t watch_until(const struct guardian *guardian, bool asked, int64_t deadline)
+static int64_t guardian_until(const struct guardian *guardian, bool asked, int64_t deadline)
 {
 	return !asked && guardian->journal.head->state == JOURNAL_UP ? guardian->up_by : deadline;
 }
 
 /* All at once, or, without the memory for that, one by one. */
-static void watch_turn(struct pollfd *p, size_t n, int ms)
+static void guardian_turn(struct pollfd *p, size_t n, int ms)
 {
 	if (poll(p, n, ms) >= 0)
 		return;
@@ -301,14 +294,14 @@ static void guardian_watch(struct guardian *guardian)
 	int status;
 
 	for (;;) {
-		int64_t until = watch_until(guardian, asked, deadline);
+		int64_t until = guardian_until(guardian, asked, deadline);
 		struct pollfd p[4] = { { .fd = guardian->worker.pidfd, .events = POLLIN },
 				       { .fd = guardian->signals, .events = POLLIN },
 				       { .fd = guardian->watch.fd, .events = POLLIN },
 				       { .fd = asked ? -1 : guardian->journal.head->report,
 					 .events = POLLRDHUP } };
 
-		watch_turn(p, COUNT(p), until == INT64_MAX ? -1 : io_left_ms(until));
+		guardian_turn(p, COUNT(p), until == INT64_MAX ? -1 : io_left_ms(until));
 		if (p[0].revents) {
 			(void)spawn_wait(guardian->worker.pidfd, io_now_ms(), &status);
 			return;

@@ -1,4 +1,4 @@
-/* spawn.h - the only place that forks, and the only place that executes programs.
+/* spawn.h - the only place that makes processes (clone.c), and that executes programs.
  *
  * In the child, in order: signal mask and dispositions reset, a session of its own, the namespaces
  * entered, the fds it is given moved above the highest target and then down to their numbers, all
@@ -28,7 +28,7 @@ struct spawn_fd {
  * 0 again. A cell's init publishes at its very start. */
 struct spawn_mark {
 	int32_t pid;	     /* 0: never got as far as execve */
-	int32_t born;	     /* spawn.c's own */
+	int32_t born;	     /* clone.c's own */
 	uint64_t start_time; /* clock ticks since boot: field 22 of /proc/PID/stat */
 };
 
@@ -79,7 +79,8 @@ struct spawned {
 };
 #define SPAWNED_NONE ((struct spawned){ .pid = -1, .pidfd = -1, .report = -1 })
 
-/* Forks and returns at once. 0 or -errno. */
+/* Starts it; returns when it is executed or failed to be, or at once where it is a copy of the caller
+ * (clone.c). 0 or -errno. */
 int spawn_start(const struct spawn *spawn, struct spawned *ret_spawned, struct err *err);
 /* Collects whether it was executed. 0; -errno of the failing step with err saying which
  * ("could not start: No such file or directory"), the child reaped and its pidfd closed;

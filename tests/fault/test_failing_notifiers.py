@@ -124,7 +124,7 @@ def test_up_whose_directory_is_removed(failing, snapshot, which, status, words):
 
 
 @pytest.mark.parametrize("call, how", (("watch_open from .* inotify_init1", errno.EMFILE),
-                                       ("(watch_turn|guardian_watch) from .* poll", errno.EINTR)))
+                                       ("(guardian_turn|guardian_watch) from .* poll", errno.EINTR)))
 def test_up_all_the_same(failing, snapshot, call, how):
     undisturbed(failing)
     one = failing()
