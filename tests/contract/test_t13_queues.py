@@ -114,7 +114,7 @@ def test_t13_nobody_reads(lab):
     assert c.kernel_link(made, "switch", "vm2:eth0")["linkinfo"]["info_data"]["numdisabled"] == 2
 
 
-FLOWS = range(10, 26)
+FLOWS = range(10, 18)  # the guest's lwIP knows ten neighbours; of more at once it drops some
 
 
 def test_t13_no_flow_is_lost(lab):
