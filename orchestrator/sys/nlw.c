@@ -252,7 +252,7 @@ static int answer_read(struct answers *answers, int fd)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return errno == EINTR;
-	if (n < 0 && errno == ENOBUFS) {
+	if (n < 0 && errno == ENOBUFS && !answers->lost) { /* the kernel says it once */
 		answers->lost = true;
 		return 1;
 	}

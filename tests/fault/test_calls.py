@@ -1,11 +1,11 @@
 # test_calls.py - each call of tapnet-lab that can fail does so once: no leak, no wait, no wrong exit.
 #
-# In a test run: the lab with every kind, each call site of its whole life once, with one errno, at one
-# of its calls; all that is chosen by the seed and the names of functions, so that it stays what it was
-# when other code changes. On demand (TAPNET_LONG, `./dev soak`): five labs, and TAPNET_CALLS says how:
+# In a test run: all of the lab with every kind. On demand (TAPNET_LONG, `./dev soak`) five labs.
+# TAPNET_CALLS says how:
 #   all    every errno, the first three calls and the last of a site, and the site failing for good
 #   each   every dynamic call with ENOMEM; a number: the first so many
-#   once   each site once, as in a test run, but all of them
+#   once   each site once, with one errno, at one of its calls; all that is chosen by the seed and the
+#          names of functions, so that it stays what it was when other code changes
 #   pairs  each site once, and then again, with a second fault: sites called since the first, three each
 #   @NAME  as all, of the sites in functions that are so named
 # The first of them is what `./dev soak` begins with; then come the others. TAPNET_LABS: names of labs.
@@ -13,7 +13,6 @@ import errno
 import itertools
 import os
 import time
-from functools import partial
 from random import Random
 
 import pytest
@@ -26,28 +25,31 @@ from faultcalls import SHORT, Calls, errnos, labels, places
 from trial import Trial, mine, tell
 
 DEMAND = bool(faultlab.LONG or trial.SECONDS)
-WANT = os.environ.get("TAPNET_CALLS", "").split() or (["all", "pairs", "each"] if DEMAND else [])
+WANT = os.environ.get("TAPNET_CALLS", "").split() or (["all", "pairs", "each"] if DEMAND else ["all"])
 LABS = os.environ.get("TAPNET_LABS", "").split() or list(calllabs.LABS)[:None if DEMAND else 1]
 PARTS = 2  # for as many processes of pytest
-LANES = 2  # labs at once: they wait more than they work
+LANES = 8  # labs at once: they wait more than they work
 EXEC = {125, 126, 127}  # its own words for what went wrong
 SECONDS_OF = 3  # faults after each first one
 
 hostbr = pytest.fixture(faultlab.host_bridge)
 
 
-class Lane:
+class Lane(Trial):
     """A lab, and what its calls tell us."""
 
     def __init__(self, kind, lab, fault_bin, bin, fds, path):
         made, self.verbs = calllabs.LABS[kind](lab, fault_bin, fds)
-        self.trial, self.calls = Trial(made, bin, EXEC, fds), Calls(path)
+        super().__init__(made, bin, EXEC, fds)
+        self.calls = Calls(path)
 
-    def life(self, plan):
+    def live(self, plan):
+        """Where the fault was met, or None; and where a second one would be."""
         table = self.calls.table
         self.calls.plan(**plan)
-        return {"env": self.calls.env, "verbs": self.verbs, "lasting": "last" in plan,
-                "fired": lambda: table.fired and (table.then_fired or not table.then)}
+        self.life(env=self.calls.env, verbs=self.verbs, lasting="last" in plan,
+                  fired=lambda: table.fired and (table.then_fired or not table.then))
+        return table.fired and table.fired_where, table.then, self.calls.after()
 
 
 @pytest.fixture(params=LABS)
@@ -62,7 +64,7 @@ def lanes(request, lab, fault_bin, bin, hostbr, tmp_path):
 
 def recorded(lane):
     """{site: its calls} of a whole life without a fault."""
-    assert lane.trial.run(**{**lane.life({}), "fired": lambda: True}) == []
+    assert trial.alone(lane, lambda: lane.live({})) == []
     return lane.calls.sites()
 
 
@@ -93,10 +95,10 @@ def each_call(count):
 
 def plans(sites, binary, part):
     names = labels(binary, sites)
-    for want in WANT or [""]:
+    for want in WANT:
         if want.isdigit() or want == "each":
             found = each_call(int(want) if want.isdigit() else sum(sites.values()))
-        elif want in ("", "once", "pairs"):
+        elif want in ("once", "pairs"):
             found = one_each(sites, names, "" if want == "once" else want)
         else:
             found = all_ways(sites, {site: label for site, label in names.items()
@@ -105,9 +107,9 @@ def plans(sites, binary, part):
             yield plan, want == "pairs"
 
 
-def seconds(calls, plan):
-    """Second faults for one that has just been."""
-    sites = sorted(site for site in calls.after() if errnos(*site[1:]))
+def seconds(after, plan):
+    """Second faults for one that has just been; after: the sites called since."""
+    sites = sorted(site for site in after if errnos(*site[1:]))
     random = Random(f"{trial.SEED} {plan}")
     for site in random.sample(sites, min(SECONDS_OF, len(sites))):
         hows = [how for how in errnos(*site[1:]) if how != SHORT]
@@ -121,46 +123,34 @@ class Faults:
         self.lanes, self.fault_bin = lanes, fault_bin
         self.tried, self.fired, self.problems = 0, 0, []
 
-    def words(self, lane, plan):
-        table = lane.calls.table
-        where = places(self.fault_bin, {table.fired_where, table.then})
-        then = f", then {where[table.then]}" if table.then else ""
-        return f"{where[table.fired_where]}{then} ({plan})"
-
-    def side_by_side(self, plans):
-        """One a lane. Gives those that were met, with their lanes."""
-        live = list(zip(self.lanes, plans))
-        found = trial.together([lane.trial for lane, _ in live],
-                               [partial(lane.life, plan) for lane, plan in live])
-        if found:
-            words = " | ".join(self.words(lane, plan) for lane, plan in live)
-            self.problems += [(words, *problem) for problem in found]
-            print(f"{words}: {found}", flush=True)  # `-s` shows it at once
-        met = [(lane, plan) for lane, plan in live if lane.calls.table.fired]
-        self.tried, self.fired = self.tried + len(live), self.fired + len(met)
-        if WANT and self.tried % 50 < len(live):
-            print(f"{self.tried} faults", flush=True)
-        return met
+    def words(self, plan, where, then):
+        known = places(self.fault_bin, {where or 0, then})
+        second = f", then {known[then]}" if then else ""
+        return f"{known[where or 0]}{second} ({plan})"
 
     def all(self, plans):
         """plans: (plan, whether second faults follow)"""
-        while batch := list(itertools.islice(plans, len(self.lanes))):
-            met = self.side_by_side([plan for plan, _ in batch])
-            more = iter([(second, False) for lane, plan in met for second in seconds(lane.calls, plan)
-                         if (plan, True) in batch])
-            self.all(more)
-
-
-def in_time(plans):
-    until = trial.until(PARTS * len(LABS), bool(WANT))
-    return itertools.takewhile(lambda _: time.monotonic() < until, plans)
+        count = trial.ROUND * len(self.lanes)
+        while batch := list(itertools.islice(plans, count)):
+            more = []
+            for plan, (where, then, after), found in trial.together(self.lanes, [of for of, _ in batch]):
+                if found:
+                    words = self.words(plan, where, then)
+                    self.problems += [(words, *problem) for problem in found]
+                    print(f"{words}: {found}", flush=True)  # `-s` shows it at once
+                if where and (plan, True) in batch:
+                    more += [(second, False) for second in seconds(after, plan)]
+                self.fired += bool(where)
+            self.tried += len(batch)
+            print(f"{self.tried} faults", flush=True)
+            self.all(iter(more))
 
 
 def fail_each(lanes, fault_bin, part):
     begin = time.monotonic()
     faults = Faults(lanes, fault_bin)
-    faults.all(in_time(plans(recorded(lanes[0]), fault_bin, part)))
-    wrong = tell("calls", faults.fired, faults.problems, max(lane.trial.longest for lane in lanes), begin)
+    faults.all(trial.in_time(plans(recorded(lanes[0]), fault_bin, part), PARTS * len(LABS)))
+    wrong = tell("calls", faults.fired, faults.problems, max(lane.longest for lane in lanes), begin)
     assert not wrong, wrong
     assert faults.fired > 0.7 * faults.tried, "most of the faults were never met"
 
@@ -187,25 +177,24 @@ def test_sample_is_kept():
 
 
 class Late:
-    """A Trial that is late so often."""
+    """A lane that is late so often."""
 
     def __init__(self, often):
         self.often, self.longest, self.problems, self.before = often, 0.0, [], set()
 
-    def life(self):
+    def live(self, _):
         self.often, self.problems = self.often - 1, [("late", "up")] if self.often > 0 else []
 
     def check_host(self):
         pass
 
-    def check_hooks(self, told):
-        pass
 
-
-@pytest.mark.parametrize("often, wrong", [(0, False), (1, False), (1 + trial.AGAIN, True)])
+@pytest.mark.parametrize("often, wrong", [(0, False), (1, False), (1 + trial.AGAIN, False),
+                                          (2 + trial.AGAIN, True)])
 def test_planted_wait(often, wrong):
     """Who is late whenever he is tried is seen; the machine may be so now and then."""
-    assert bool(trial.together([Late(often), Late(0)], [dict, dict])) == wrong
+    found = trial.together([Late(often)], ["a fault"])
+    assert bool(found[0][2]) == wrong
 
 
 def test_planted_leak(lab, fault_bin, hostbr, bin):

@@ -79,6 +79,7 @@ def test_up(failing, snapshot, what):
 MADE = {
     "batch's socket": ("nlw_open from (ctx_nl|batch_run) socket", errno.EMFILE, {}, "Too many open files"),
     "batch": ("nlb_flush from .* sendto", errno.ENOBUFS, EVER, "No buffer space"),
+    "answers": ("answer_read from .* recvmsg", errno.ENOBUFS, EVER, "the kernel's answer was lost"),
     "namespace": ("ns_make_net from .* unshare", errno.ENOMEM, {}, "cannot make a network namespace: Cannot alloc"),
     "program": ("child_clone from child_.* syscall 435", errno.EAGAIN, {}, "hook.*: cannot fork: Resource"),
     "helper into a node": ("child_clone from child_.* syscall 435", errno.EAGAIN, {"first": 3}, "exec .*: cannot fork"),

@@ -2,25 +2,23 @@
 #
 # Any process of a lab, any system call of a list, any errno that is legal there, at any time: the seed
 # chooses. strace counts for each process alone, so several may fail in one life. TAPNET_INJECT=N: how
-# many lives (TAPNET_LONG: 10,000); TAPNET_SEED.
+# many lives in which one does (200; on demand 10,000); TAPNET_SEED.
 import collections
 import itertools
 import os
 import re
 import time
-from functools import partial
 from random import Random
 
 import pytest
 
 import faultlab
 import trial
-from trial import Trial, mine, tell
+from trial import Trial, tell
 
-LONG = faultlab.LONG or trial.SECONDS
-DEMAND = LONG or "TAPNET_INJECT" in os.environ
-COUNT = int(os.environ.get("TAPNET_INJECT") or (10000 if LONG else 200))
+COUNT = int(os.environ.get("TAPNET_INJECT") or (10000 if faultlab.LONG or trial.SECONDS else 200))
 PARTS = 2  # for as many processes of pytest
+LANES = 6  # labs at once
 
 # brk() answers with the old end where it cannot: an errno glibc takes for a success.
 ERRNOS = {
@@ -52,8 +50,8 @@ def full(lab, bin, hostbr, needs):
 
 @pytest.fixture
 def labs(lab, bin, full):
-    """Two of them, to live side by side."""
-    return [full, trial.full(lab, bin)[0]]
+    """Some of them, to live side by side."""
+    return [full, *(trial.full(lab, bin)[0] for _ in range(LANES - 1))]
 
 
 def strace(made, *options):
@@ -78,36 +76,40 @@ def recorded(made, bin):
     return {name: n for name, n in most.items() if name in ERRNOS}
 
 
-def faults(most):
+def faults(most, part):
     names = sorted(most)
-    for i in range(COUNT):
+    for i in itertools.count(part, PARTS):
         random = Random(f"{trial.SEED} {i}")
         name = random.choice(names)
-        yield str(i), (name, random.choice(ERRNOS[name].split()), random.randint(1, most[name]))
+        yield name, random.choice(ERRNOS[name].split()), random.randint(1, most[name])
 
 
-def life(made, fault):
-    name, error, when = fault
-    how = error if "=" in error else f"error={error}"
-    (made.file.parent / "trace").unlink(missing_ok=True)
-    return {"prefix": strace(made, "-e", f"trace={name}", "-e", f"inject={name}:{how}:when={when}"),
-            "fired": lambda: False}  # in the worker it may be yet to come
+class Lane(Trial):
+    """A lab that a call is refused to."""
+
+    def live(self, fault):
+        """Whether it was met."""
+        name, error, when = fault
+        how = error if "=" in error else f"error={error}"
+        (self.made.file.parent / "trace").unlink(missing_ok=True)
+        self.life(prefix=strace(self.made, "-e", f"trace={name}", "-e", f"inject={name}:{how}:when={when}"),
+                  fired=lambda: False)  # in the worker it may be yet to come
+        return "(INJECTED)" in trace(self.made)
 
 
 def inject_each(labs, bin, part):
-    begin, until = time.monotonic(), trial.until(PARTS, DEMAND)
-    trials = [Trial(made, bin, {127}) for made in labs]  # the dynamic loader's
+    begin = time.monotonic()
+    lanes = [Lane(made, bin, {127}) for made in labs]  # the dynamic loader's
     problems, met, tried = [], 0, 0
-    plans = iter(mine(faults(recorded(labs[0], bin)), part, PARTS))
-    while time.monotonic() < until and (batch := list(itertools.islice(plans, len(labs)))):
-        found = trial.together(trials, [partial(life, *of) for of in zip(labs, batch)])
-        tried += len(batch)
-        met += sum("(INJECTED)" in trace(made) for made, _ in zip(labs, batch))
-        words = " | ".join(f"{name} {error} {when}" for name, error, when in batch)
-        problems += [(words, *problem) for problem in found]
-        if found:
-            print(f"{words}: {found}", flush=True)  # `-s` shows it at once
-    wrong = tell("inject", met, problems, max(of.longest for of in trials), begin)
+    plans = trial.in_time(faults(recorded(labs[0], bin), part), PARTS)
+    count = trial.ROUND * len(lanes)
+    while met < COUNT / PARTS and (batch := list(itertools.islice(plans, count))):
+        for fault, fired, found in trial.together(lanes, batch):
+            tried, met = tried + 1, met + fired
+            problems += [(" ".join(map(str, fault)), *problem) for problem in found]
+            if found:
+                print(f"{fault}: {found}", flush=True)  # `-s` shows it at once
+    wrong = tell("inject", met, problems, max(of.longest for of in lanes), begin)
     assert not wrong, wrong
     assert met > 0.2 * tried, "most of the faults were never met"
 

@@ -3,6 +3,7 @@
 # Exit 0 of `up` is a lab as planned, of `down` nothing left of it; everything else has its words, and
 # what it left is undone or told (exit 6) and undone by the next `down` or `gc`. Nothing takes longer
 # than LATE seconds, and no sanitizer has anything to report.
+import collections
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import threading
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 import faultlab
@@ -17,9 +19,10 @@ from conftest import SYSCTLS, Session, run_dir
 
 LATE = 10.0
 AGAIN = 2  # who was late is tried so often
+ROUND = 8  # lives of a lab between two looks at the host
 TOLD = 6
 SECONDS = float(os.environ.get("TAPNET_SOAK_SECONDS") or 0)  # `./dev soak` has
-CI_SECONDS = 60.0  # of one part in a test run: on a machine with nothing else to do all fits in
+CI_SECONDS = 600.0  # all has to fit in, in a test run: alone on two cores it takes 250
 SEED = int(os.environ.get("TAPNET_SEED") or 1)
 PLACES = ("/proc/self/mountinfo", "/proc/net/dev", "/proc/net/fib_trie", "/proc/net/if_inet6",
           "/proc/net/ipv6_route")
@@ -50,11 +53,15 @@ def full(lab, binary):
     return made, steps
 
 
-def until(parts, on_demand):
-    """When a part of that many has to end: a test run has little time, soak what it was given."""
-    if SECONDS:
-        return time.monotonic() + SECONDS / parts
-    return float("inf") if on_demand else time.monotonic() + CI_SECONDS
+def in_time(faults, parts):
+    """The faults of a part until its time is over: soak may have too little, a test run never."""
+    demand = faultlab.LONG or {"TAPNET_CALLS", "TAPNET_INJECT"} & os.environ.keys()
+    end = time.monotonic() + (SECONDS / parts or (float("inf") if demand else CI_SECONDS))
+    for fault in faults:
+        if time.monotonic() > end:
+            assert SECONDS, f"there is more to do than {CI_SECONDS:.0f} s allow"
+            return
+        yield fault
 
 
 def mine(plans, part, parts, keys=False):
@@ -152,12 +159,11 @@ class Trial:
 
     def run(self, env=None, prefix=(), fired=lambda: True, lasting=False, verbs=()):
         """A life; gives what is wrong."""
-        return together([self], [lambda: dict(env=env, prefix=prefix, fired=fired, lasting=lasting,
-                                              verbs=verbs)])
+        return alone(self, lambda: self.life(env, prefix, fired, lasting, verbs))
 
     def life(self, env=None, prefix=(), fired=lambda: True, lasting=False, verbs=()):
         """Up, the verbs, status, down; fired() tells whether the fault has been. A fault that lasts may
-        keep the worker from answering. Returns whether something was told to be left."""
+        keep the worker from answering."""
         made, self.problems, told = self.made, [], False
         faultlab.forget_hooks(made)
         up = self.command([*prefix, made.bin, "up", made.file], env)
@@ -175,7 +181,8 @@ class Trial:
             if not told:
                 self.wrong("leak", f"up: exit {up}, and the lab is there: {self.said}")
             self.again()
-        return told
+        if not told:
+            self.check_hooks()
 
     def verb(self, verb, env):
         """It says why it cannot, or does it."""
@@ -198,11 +205,10 @@ class Trial:
         if self.made.is_there():
             self.wrong("leak", f"there after down and gc: {self.said}")
 
-    def check_hooks(self, told):
+    def check_hooks(self):
         hooks = faultlab.unpaired(faultlab.hook_lines(self.made))
         begun = [line for line in hooks if line.startswith("down")]  # killed before its first word
-        if not told:
-            self.problems += [("leak", line) for line in hooks if [line] != begun]
+        self.problems += [("leak", line) for line in hooks if [line] != begun]
 
     def check_host(self):
         self.wait(lambda: host() == self.before)
@@ -219,14 +225,33 @@ class Trial:
             self.before = host()
 
 
-def at_once(trials, lives):
-    """What is wrong; what only the host shows may be of any of them."""
-    told = {}
+def alone(trial, live):
+    """What is wrong with one life, and what it told. Who waits is waited for again: else it was the
+    machine, which has others to serve."""
+    for _ in range(1 + AGAIN):
+        longest = trial.longest
+        live()
+        trial.check_host()
+        if {kind for kind, _ in trial.problems} != {"late"}:
+            break
+        trial.longest = longest
+    return trial.problems
 
-    def live(trial, life):
-        told[trial] = trial.life(**life())
 
-    threads = [threading.Thread(target=live, args=of) for of in zip(trials, lives)]
+def in_turn(lane, faults, lived):
+    """Takes the next fault when it has lived with one."""
+    while faults:
+        try:
+            fault = faults.popleft()
+        except IndexError:
+            return
+        lived.append((lane, fault, lane.live(fault), lane.problems))
+
+
+def at_once(lanes, faults):
+    """[(lane, fault, what live() gave, what is wrong)], and what only the host shows: of any of them."""
+    lived, waiting = [], collections.deque(faults)
+    threads = [threading.Thread(target=in_turn, args=(lane, waiting, lived)) for lane in lanes]
     for thread in threads:
         thread.start()
     try:
@@ -236,25 +261,29 @@ def at_once(trials, lives):
     finally:
         for thread in threads:
             thread.join()
-    trials[0].check_host()
-    for trial in trials:
-        trial.before = trials[0].before
-        trial.check_hooks(told.get(trial, True))
-    assert len(told) == len(trials), "a life ended with an exception"
-    return [problem for trial in trials for problem in trial.problems]
+    assert len(lived) == len(faults), "a life ended with an exception"
+    lanes[0].problems = []
+    lanes[0].check_host()
+    for lane in lanes:
+        lane.before = lanes[0].before
+    return lived, lanes[0].problems
 
 
-def together(trials, lives):
-    """Lives of as many labs at once; lives: functions that give what life() takes. A fault for which
-    somebody waits is waited for alone as well: else it was the machine, which has others to serve."""
-    longest = [trial.longest for trial in trials]
-    found = at_once(trials, lives)
-    for _ in range(AGAIN):
-        if not found or any(kind != "late" for kind, _ in found):
-            break
-        for trial, was in zip(trials, longest):
-            trial.longest = was
-        found = [problem for of in zip(trials, lives) for problem in at_once(of[:1], of[1:])]
+def together(lanes, faults):
+    """Lives of several labs side by side: they wait more than they work, and the kernel takes many
+    away at once. lanes: Trials that have live(fault). Gives [(fault, what live() gave, what is
+    wrong)]; what nobody can be blamed for lives again, alone."""
+    longest = {lane: lane.longest for lane in lanes}
+    lived, left = at_once(lanes, faults)
+    found = []
+    for lane, fault, told, problems in lived:
+        if left or {kind for kind, _ in problems} == {"late"}:
+            lane.longest = longest[lane]
+            again = alone(lane, partial(lane.live, fault))
+            problems = again or [of for of in problems if of[0] != "late"]
+        found.append((fault, told, problems))
+    if left and not any(problems for _, _, problems in found):
+        found[0][2].extend((kind, f"of one of {len(found)}: {words}") for kind, words in left)
     return found
 
 
