@@ -100,9 +100,12 @@ def plain(text, verbs):
 
 
 def quickstart(lab, binary, fds):
-    """The one that README.md begins with."""
-    text = (TOP / "labs/quickstart.yaml").read_text().replace("../hooks/tap-up", "./hook").replace(
-        "../hooks/tap-down", "./hook").replace("- tapnet-guest", f"- {TOP}/build/orchestrator/guest/tapnet-guest")
+    """The one that README.md begins with; no wait of its own is as long as one that is too long."""
+    text = (TOP / "labs/quickstart.yaml").read_text()
+    for old, new in (("../hooks/tap-up", "./hook"), ("../hooks/tap-down", "./hook"), ("timeout: 10s", "timeout: 8s"),
+                     ("- tapnet-guest", f"- {TOP}/build/orchestrator/guest/tapnet-guest")):
+        assert old in text, old
+        text = text.replace(old, new)
     return plain(text, [["exec", "pc1", "--", "true"], ["status"]])(lab, binary, fds)
 
 
