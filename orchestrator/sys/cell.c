@@ -157,7 +157,7 @@ int cell_start(const struct cell *cell, struct spawned *ret_spawned, struct err 
 		return r;
 	if (cell->mark)
 		*cell->mark = (struct spawn_mark){ 0 };
-	pid = child_clone(flags, cell->mark, &pidfd);
+	pid = child_clone(flags, -1, cell->mark, &pidfd);
 	if (pid == 0)
 		cell_main(cell, report_child);
 	if (pid < 0)

@@ -2,6 +2,7 @@
 #ifndef TAPNET_SYS_CHILD_H
 #define TAPNET_SYS_CHILD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -33,13 +34,16 @@ struct child_report {
 };
 
 /* fork(2), with extra clone flags, a pidfd, no handlers of signals, and the pid stored in
- * mark->born (NULL: nowhere) before the child runs. 0 in the child, else the pid or -1. */
-pid_t child_clone(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd);
+ * mark->born (NULL: nowhere) before the child runs. cell: the pidfd of an init, in whose pid namespace
+ * it is born, for who child_may_return(); -1: in ours. 0 in the child, else the pid or -1. */
+pid_t child_clone(uint64_t flags, int cell, struct spawn_mark *mark, int *ret_pidfd);
 /* The same for one that soon executes a program or ends: fn, which does not return, runs in the caller's
  * own memory, and the caller stands still until then. Where that is not possible, in a copy. One in
  * the other at most. The pid or -1. */
-pid_t child_share(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd, void (*fn)(void *),
-		  void *arg);
+pid_t child_share(uint64_t flags, int cell, struct spawn_mark *mark, int *ret_pidfd,
+		  void (*fn)(void *), void *arg);
+/* Whether this process has the right to come back from another pid namespace into its own. */
+bool child_may_return(void);
 
 /* The pipe on which the child reports. 0 or -errno. */
 int child_pipe(int *ret_read, int *ret_write, struct err *err);

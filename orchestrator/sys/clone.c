@@ -8,6 +8,9 @@
  * that its parent will need, so the call is made, and the child's function called, right here.
  *
  * Fds, namespaces, signals and rights are the child's own; what it writes to memory its parent sees.
+ *
+ * A child is born in the pid namespace that its maker chose for it: a cell's, into which the maker sets
+ * itself for that moment. Who could not come back, for want of memory, does so before it makes another.
  */
 #include <errno.h>
 #include <linux/sched.h>
@@ -17,7 +20,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "sys/child.h"
+#include "sys/pidfd.h"
 
 #define STACK ((size_t)64 << 10)
 
@@ -47,15 +52,59 @@ static struct clone_args args_of(uint64_t flags, struct spawn_mark *mark, int32_
 	};
 }
 
-pid_t child_clone(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd)
+static bool abroad; /* our next child would be born in a cell */
+
+/* In the pid namespace of a cell's init; -1: in ours. */
+static int born_in(int cell)
+{
+	autofd int self = cell < 0 ? pidfd_of(getpid()) : -1;
+
+	if (cell < 0 && self < 0)
+		return self;
+	if (setns(cell < 0 ? self : cell, CLONE_NEWPID) < 0)
+		return -errno;
+	abroad = cell >= 0;
+	return 0;
+}
+
+bool child_may_return(void)
+{
+	return born_in(-1) == 0;
+}
+
+static bool clone_begin(int cell)
+{
+	int r = cell >= 0 || abroad ? born_in(cell) : 0;
+
+	errno = -r;
+	return r == 0;
+}
+
+static pid_t clone_end(long r, int *ret_pidfd)
+{
+	if (abroad)
+		(void)born_in(-1);
+	if (r >= 0)
+		return (pid_t)r;
+	*ret_pidfd = -1; /* a number may have been stored before it failed */
+	errno = (int)-r;
+	return -1;
+}
+
+pid_t child_clone(uint64_t flags, int cell, struct spawn_mark *mark, int *ret_pidfd)
 {
 	int32_t nowhere;
 	struct clone_args args = args_of(flags, mark, &nowhere, ret_pidfd);
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+	long r;
 
-	if (pid < 0)
-		*ret_pidfd = -1; /* a number may have been stored before it failed */
-	return pid;
+	if (!clone_begin(cell))
+		return -1;
+	r = syscall(SYS_clone3, &args, sizeof args);
+	if (r == 0) {
+		abroad = false;
+		return 0;
+	}
+	return clone_end(r < 0 ? -errno : r, ret_pidfd);
 }
 
 #if CAN_SHARE
@@ -100,8 +149,8 @@ static long clone_and_call(const struct clone_args *args, void (*fn)(void *), vo
 }
 
 /* One stack for the child, and one for its: until both have executed or ended, we stand still. */
-pid_t child_share(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd, void (*fn)(void *),
-		  void *arg)
+pid_t child_share(uint64_t flags, int cell, struct spawn_mark *mark, int *ret_pidfd,
+		  void (*fn)(void *), void *arg)
 {
 	static alignas(64) char stacks[2][STACK];
 	static unsigned depth;
@@ -114,25 +163,22 @@ pid_t child_share(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd, void 
 		errno = EAGAIN;
 		return -1;
 	}
+	if (!clone_begin(cell))
+		return -1;
 	args.stack = (uintptr_t)stacks[ours];
 	args.stack_size = STACK;
 	depth = ours + 1;
 	r = clone_and_call(&args, fn, arg);
 	depth = ours; /* whatever became of the child while it had one */
-	if (r < 0) {
-		*ret_pidfd = -1;
-		errno = (int)-r;
-		return -1;
-	}
-	return (pid_t)r;
+	return clone_end(r, ret_pidfd);
 }
 
 #else
 
-pid_t child_share(uint64_t flags, struct spawn_mark *mark, int *ret_pidfd, void (*fn)(void *),
-		  void *arg)
+pid_t child_share(uint64_t flags, int cell, struct spawn_mark *mark, int *ret_pidfd,
+		  void (*fn)(void *), void *arg)
 {
-	pid_t pid = child_clone(flags, mark, ret_pidfd);
+	pid_t pid = child_clone(flags, cell, mark, ret_pidfd);
 
 	if (pid == 0)
 		fn(arg);

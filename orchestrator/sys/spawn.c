@@ -6,10 +6,10 @@
  * only, and allocates nothing. One that changes its user is a copy, as the kernel marks the memory of
  * who does that; and so is one on the way down, where nobody watches over who stands still for it.
  *
- * The pid namespace of a cell can only be entered for one's next child, and a caller without
- * rights on its own could not leave it again. So a helper enters it, and makes the program with
- * CLONE_PARENT: as the caller's own child, with a pidfd and an exit status at first hand. The
- * helper shares the caller's fds, which is how the pidfd gets there, and is gone before
+ * The pid namespace of a cell can only be entered for one's next child, and a caller without rights on its
+ * own, as in a user namespace, could not leave it again. For that one a helper enters it, and makes
+ * the program with CLONE_PARENT: as the caller's own child, with a pidfd and an exit status at first
+ * hand. The helper shares the caller's fds, which is how the pidfd gets there, and is gone before
  * spawn_start() returns. The other namespaces are entered by the child.
  *
  * Fds: first all are marked close-on-exec in one call, then those to be given are copied above the
@@ -139,7 +139,7 @@ extern void __gcov_dump(void); /* a child's counts are written by nobody else */
 static void child_counts(void)
 {
 	int pidfd, status;
-	pid_t pid = child_clone(0, NULL, &pidfd);
+	pid_t pid = child_clone(0, -1, NULL, &pidfd);
 
 	if (pid == 0)
 		child_exit(0);
@@ -480,14 +480,14 @@ static void child_run(void *arg)
 	child_exit(SPAWN_FAILED); /* not reached: the last step executes or fails */
 }
 
-static pid_t child_make(struct child *child, uint64_t flags, int *ret_pidfd)
+static pid_t child_make(struct child *child, uint64_t flags, int cell, int *ret_pidfd)
 {
 	const struct spawn *spawn = child->spawn;
 	pid_t pid;
 
 	if (!spawn->apart && spawn->uid < 0 && spawn->gid < 0)
-		return child_share(flags, spawn->mark, ret_pidfd, child_run, child);
-	pid = child_clone(flags, spawn->mark, ret_pidfd);
+		return child_share(flags, cell, spawn->mark, ret_pidfd, child_run, child);
+	pid = child_clone(flags, cell, spawn->mark, ret_pidfd);
 	if (pid == 0)
 		child_run(child);
 	return pid;
@@ -522,11 +522,22 @@ static struct spawn_fd *spawn_fds(const struct spawn *spawn)
 	return fds;
 }
 
-/* What the helper tells of the child that it made. */
+/* What is told of the child that was made. */
 struct birth {
 	pid_t pid;
 	int pidfd, code;
 };
+
+static struct birth birth_of(struct child *child, uint64_t flags, int cell)
+{
+	struct birth birth = { .pidfd = -1 };
+
+	birth.pid = child_make(child, flags, cell, &birth.pidfd);
+	/* ENOMEM is what the kernel says of a pid namespace whose init is gone. */
+	if (birth.pid < 0)
+		birth.code = errno == ENOMEM ? -ESRCH : -errno;
+	return birth;
+}
 
 struct helper {
 	struct child *child;
@@ -537,20 +548,18 @@ static void helper_run(void *arg)
 {
 	const struct helper *helper = arg;
 	const int tell = helper->tell;
-	struct birth birth = { .pid = -1, .pidfd = -1 };
+	struct birth birth;
 
 	if (setns(helper->child->spawn->cell, CLONE_NEWPID) == 0)
-		birth.pid = child_make(helper->child, CLONE_PARENT, &birth.pidfd);
-	/* ENOMEM is what the kernel says of a pid namespace whose init is gone. */
-	if (birth.pid < 0)
-		birth.code = errno == ENOMEM ? -ESRCH : -errno;
+		birth = birth_of(helper->child, CLONE_PARENT, -1);
+	else
+		birth = (struct birth){ .pid = -1, .pidfd = -1, .code = -errno };
 	(void)io_write_all(tell, &birth, sizeof birth);
 	child_exit(0);
 }
 
-/* Starts the child in the cell's pid namespace, by way of the helper. CLONE_VFORK: it has ended,
- * or at least told all, when we go on. */
-static int spawn_into_cell(struct child *child, struct birth *ret_birth, struct err *err)
+/* CLONE_VFORK: it has ended, or at least told all, when we go on. */
+static int spawn_by_helper(struct child *child, struct birth *ret_birth, struct err *err)
 {
 	autofd int listen = -1, tell = -1, pidfd = -1;
 	int ends[2], status;
@@ -560,16 +569,27 @@ static int spawn_into_cell(struct child *child, struct birth *ret_birth, struct 
 		return err_sys(err, -errno, "cannot make a pipe");
 	listen = ends[0];
 	tell = ends[1];
-	pid = child_share(CLONE_FILES | CLONE_VFORK, NULL, &pidfd, helper_run,
+	pid = child_share(CLONE_FILES | CLONE_VFORK, -1, NULL, &pidfd, helper_run,
 			  &(struct helper){ child, tell });
 	if (pid < 0)
 		return err_sys(err, -errno, "cannot fork");
 	(void)spawn_wait(pidfd, io_now_ms() + SPAWN_REAP_MS, &status);
 	if (read(listen, ret_birth, sizeof *ret_birth) != sizeof *ret_birth)
 		return err_set(err, -ECHILD, "%s: killed", child_step_words(CHILD_CELL));
-	if (ret_birth->code < 0)
-		return err_sys(err, ret_birth->code, "%s", child_step_words(CHILD_CELL));
 	return 0;
+}
+
+static int spawn_into_cell(struct child *child, struct birth *ret_birth, struct err *err)
+{
+	int r = 0;
+
+	if (child_may_return())
+		*ret_birth = birth_of(child, 0, child->spawn->cell);
+	else
+		r = spawn_by_helper(child, ret_birth, err);
+	if (r == 0 && ret_birth->code < 0)
+		r = err_sys(err, ret_birth->code, "%s", child_step_words(CHILD_CELL));
+	return r;
 }
 
 static int spawn_clone(struct child *child, struct birth *ret_birth, struct err *err)
@@ -578,7 +598,7 @@ static int spawn_clone(struct child *child, struct birth *ret_birth, struct err 
 		*child->spawn->mark = (struct spawn_mark){ 0 };
 	if (child->spawn->cell >= 0)
 		return spawn_into_cell(child, ret_birth, err);
-	ret_birth->pid = child_make(child, 0, &ret_birth->pidfd);
+	ret_birth->pid = child_make(child, 0, -1, &ret_birth->pidfd);
 	return ret_birth->pid < 0 ? err_sys(err, -errno, "cannot fork") : 0;
 }
 
@@ -662,7 +682,7 @@ int spawn_fork(unsigned long flags, const int *keep, int n_keep, int (*fn)(void 
 	*ret_spawned = SPAWNED_NONE;
 	if ((flags & ~FORK_FLAGS) || (keep && (flags & CLONE_FILES)))
 		return err_set(err, -EINVAL, "cannot fork with flags 0x%lx", flags);
-	pid = child_clone(flags, NULL, &pidfd);
+	pid = child_clone(flags, -1, NULL, &pidfd);
 	if (pid < 0)
 		return err_sys(err, -errno, "cannot fork");
 	if (pid > 0) {

@@ -82,8 +82,8 @@ MADE = {
     "answers": ("answer_read from .* recvmsg", errno.ENOBUFS, EVER, "the kernel's answer was lost"),
     "namespace": ("ns_make_net from .* unshare", errno.ENOMEM, {}, "cannot make a network namespace: Cannot alloc"),
     "program": ("child_clone from child_.* syscall 435", errno.EAGAIN, {}, "hook.*: cannot fork: Resource"),
-    "helper into a node": ("child_clone from child_.* syscall 435", errno.EAGAIN, {"first": 3}, "exec .*: cannot fork"),
-    "program of a node": ("child_clone from child_.* syscall 435", errno.EAGAIN, {"first": 4}, "could not join its node"),
+    "program of a node": ("child_clone from child_.* syscall 435", errno.EAGAIN, {"first": 3}, "could not join its node"),
+    "into a node": ("born_in from clone_begin setns", errno.ENOMEM, {}, "could not join its node"),
     "its terminal": ("spawn_pty from .* open64", errno.EMFILE, {}, "cannot open /dev/ptmx: Too many"),
     "second program": ("spawn_pty from .* open64", errno.EMFILE, {"first": 2}, "cannot open /dev/ptmx: Too many"),
     "report": ("report_try from .* sendmsg", errno.ENOMEM, EVER, "its guardian and worker were killed"),
@@ -107,7 +107,8 @@ def test_up_that_is_undone(failing, snapshot, what):
     ("report_recv from .* recv", errno.EINTR), ("report_recv from .* recv", errno.ENOMEM),
     ("watch_add from (watch_proc|loop_watch|worker_started) epoll_ctl", errno.ENOSPC),
     ("watch_add from .*_wait epoll_ctl", errno.ENOSPC), ("loop_turn from .* epoll_wait", errno.EINTR),
-    ("in_place from .* fstat64", errno.ENOMEM)))
+    ("in_place from .* fstat64", errno.ENOMEM), ("born_in from spawn_into_cell setns", errno.EPERM),
+    ("born_in from clone_end setns", errno.ENOMEM), ("pidfd_of from clone_end syscall 434", errno.EMFILE)))
 def test_up_all_the_same(failing, snapshot, call, how):
     """It is tried again, or done in another way."""
     undisturbed(failing)
