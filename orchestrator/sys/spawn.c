@@ -12,9 +12,10 @@
  * hand. The helper shares the caller's fds, which is how the pidfd gets there, and is gone before
  * spawn_start() returns. The other namespaces are entered by the child.
  *
- * Fds: first all are marked close-on-exec in one call, then those to be given are copied above the
- * highest target, then down to their numbers without the mark. So no order of sources and targets
- * collides, nothing unplanned survives, and the cost does not grow with the fds that are open.
+ * Fds: first all are marked close-on-exec in one call, then those to be given are copied to their
+ * numbers, in order, without the mark. A source that a number up to its own would hit is lifted above
+ * all of them before. So no order of sources and targets collides, nothing unplanned survives, and the
+ * cost does not grow with the fds that are open.
  */
 #include "sys/spawn.h"
 
@@ -301,11 +302,10 @@ static int fd_lift(int *fd, int highest)
 
 static int step_fds(struct child *child)
 {
-	int highest = STDERR_FILENO, r;
+	int highest = STDERR_FILENO, taken = -1, r;
 
 	for (int i = 0; i < child->n_fds; i++)
-		if (child->fds[i].to > highest)
-			highest = child->fds[i].to;
+		highest = child->fds[i].to > highest ? child->fds[i].to : highest;
 	if (close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		return -errno;
 	r = fd_lift(&child->report, highest);
@@ -313,8 +313,11 @@ static int step_fds(struct child *child)
 		r = fd_lift(&child->parent, highest);
 	if (r == 0)
 		r = fd_lift(&child->file, highest);
-	for (int i = 0; i < child->n_fds && r == 0; i++)
-		r = fd_lift(&child->fds[i].from, highest);
+	for (int i = 0; i < child->n_fds && r == 0; i++) {
+		taken = child->fds[i].to > taken ? child->fds[i].to : taken;
+		if (child->fds[i].from <= taken)
+			r = fd_lift(&child->fds[i].from, highest);
+	}
 	for (int i = 0; i < child->n_fds && r == 0; i++)
 		if (dup2(child->fds[i].from, /* not CLOEXEC: the program is to have it */
 			 child->fds[i].to) < 0)

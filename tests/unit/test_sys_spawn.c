@@ -100,6 +100,34 @@ static void targets_collide_with_sources(void **state)
 	(void)close_range(50, 53, 0);
 }
 
+/* A guest's are as many as the limit on open files lets us have, and need not be had twice. */
+static void as_many_as_can_be_open(void **state)
+{
+	enum { FROM = 64, N = 200 };
+	const char *argv[] = { SELF, "--paths", "3", "202", NULL };
+	const struct rlimit few = { FROM + N + 8, FROM + N + 8 };
+	struct spawn_fd fds[N];
+	struct rlimit limit;
+	struct spawn spawn;
+	int memory = memory_file("given");
+
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		fds[i] = (struct spawn_fd){ .from = FROM + i, .to = STDERR_FILENO + 1 + i };
+		assert_int_equal(dup2(memory, FROM + i), FROM + i);
+	}
+	testing_spawn(&spawn, argv);
+	spawn.fds = fds;
+	spawn.n_fds = N;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(testing_output(&spawn, text, sizeof text), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_string_equal(text, "/memfd:given (deleted) /memfd:given (deleted) ");
+	(void)close_range(FROM, FROM + N - 1, 0);
+	(void)close(memory);
+}
+
 static void standard_fds_without_one_are_null(void **state)
 {
 	const char *argv[] = { SELF, "--paths", "0", "2", NULL };
@@ -516,6 +544,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fds_are_exactly_these),
 		cmocka_unit_test(targets_collide_with_sources),
+		cmocka_unit_test(as_many_as_can_be_open),
 		cmocka_unit_test(standard_fds_without_one_are_null),
 		cmocka_unit_test(fds_that_cannot_be_given),
 		cmocka_unit_test(signals_are_as_in_a_new_login),
