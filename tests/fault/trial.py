@@ -226,8 +226,8 @@ class Trial:
 
 
 def alone(trial, live):
-    """What is wrong with one life, and what it told. Who waits is waited for again: else it was the
-    machine, which has others to serve."""
+    """What is wrong with one life. One that is late is lived again: else it was the machine, which has
+    others to serve."""
     for _ in range(1 + AGAIN):
         longest = trial.longest
         live()

@@ -96,3 +96,7 @@ def test_picture():
     words = "".join(picture.itertext())
     for word in ("pc1", "r1", "web", "lan", "10.0.1.2", "10.0.2.2"):
         assert word in words
+    shown = re.findall(r"^!\[.+\]\((.+)\)$", text("README.md"), re.M)
+    assert len(shown) == 2
+    for path in shown:
+        assert xml.etree.ElementTree.parse(TOP / path).getroot().tag.endswith("svg")
