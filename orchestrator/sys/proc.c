@@ -87,15 +87,22 @@ static uint64_t stat_field(const char *path, int wanted)
 	return p ? strtoull(p, NULL, 10) : 0;
 }
 
-/* Seconds by which the clock since boot is off in our time namespace. */
+/* Seconds by which the clock since boot is off in our time namespace. It stays, and is asked for so often
+ * that it is read once: of us and of whom we make. */
 static int64_t boot_offset(void)
 {
+	static int64_t seconds;
+	static bool known;
 	char text[OFFSETS_MAX], *p;
 
+	if (known)
+		return seconds;
 	if (!read_text("/proc/self/timens_offsets", text, sizeof text))
 		return 0; /* a kernel without */
 	p = strstr(text, "boottime");
-	return p ? strtoll(p + strlen("boottime"), NULL, 10) : 0;
+	seconds = p ? strtoll(p + strlen("boottime"), NULL, 10) : 0;
+	known = true;
+	return seconds;
 }
 
 /* The kernel tells it as the reader's time namespace has it; ours is what all of them agree on. */
